@@ -1,0 +1,67 @@
+"""Writing files and folders so that a reader sees the old or the new one, never half of it."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.errors import StorageError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it takes ``path``'s place when the block succeeds.
+
+    The block may make the temporary path a file or a folder.
+
+    Raises:
+        StorageError: if the operating system refuses (no space, no permission).
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays last: some writers (numpy) choose a format or add an ending by it.
+        temporary = path.parent / f".{path.stem}-{os.getpid()}-{os.urandom(4).hex()}{path.suffix}"
+        yield temporary
+        _replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            _remove(temporary)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, atomically; not-a-number is refused rather than written."""
+    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    if path.is_dir() and temporary.is_dir():
+        # A folder cannot be replaced in one step: the old one leaves first, and is then removed.
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
+        path.replace(old / path.name)
+        temporary.replace(path)
+        shutil.rmtree(old)
+    else:
+        temporary.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
