@@ -1,0 +1,143 @@
+"""What the dashboard can start: thin functions over :mod:`core.pipeline`, one per kind of run.
+
+torch and what stands on it are imported inside the functions, in the job's thread: the dashboard
+starts, and shows runs, without them.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.config import FusionConfig
+from core.errors import ConfigError
+from core.jobs.registry import JobFunction, JobRegistry
+from core.progress import Reporter
+from core.workspace import Workspace
+
+KINDS = {
+    "demo": "Demo, end to end",
+    "detectors": "Detector training",
+    "cache": "Prediction cache",
+    "fusion": "Fusion training",
+    "import": "Import of a data set",
+}
+"""Kind of run -> what a person reads."""
+
+PLANS: dict[str, dict[str, float]] = {
+    "detectors": {"graphs": 5, "vgae": 45, "gat": 50},
+    "cache": {"graphs": 4, "vgae": 40, "gat": 45, "cache": 11},
+    "fusion": {"graphs": 3, "vgae": 35, "gat": 40, "cache": 8, "fusion": 12, "compare": 2},
+    "demo": {
+        "demo data": 4,
+        "graphs": 3,
+        "vgae": 33,
+        "gat": 38,
+        "cache": 8,
+        "fusion": 12,
+        "compare": 2,
+    },
+    "import": {"import": 1},
+}
+"""Kind -> step -> expected share of the time, until a run of that kind has been measured."""
+
+
+def start(jobs: JobRegistry, kind: str, config: FusionConfig) -> str:
+    """Start a run of ``kind``, or find the unfinished one that does the same; returns its id.
+
+    Raises:
+        ConfigError: if there is no such kind.
+        StorageError: if the run's folder cannot be written.
+    """
+    functions = {"demo": fusion, "fusion": fusion, "detectors": detectors, "cache": cache}
+    if kind not in functions:
+        raise ConfigError(f"no kind of run is called {kind!r}; there are {', '.join(functions)}")
+    work = functions[kind]
+    workspace = jobs.workspace
+
+    def job(reporter: Reporter, run_dir: Path) -> None:
+        _cap_threads()
+        work(config, workspace, reporter, run_dir)
+
+    params = {
+        "dataset": config.data.dataset,
+        "protocol": config.data.detector.protocol,
+        "config": _plain(config.to_dict()),
+    }
+    return jobs.submit(
+        kind,
+        KINDS[kind],
+        params,
+        job,
+        device=queue_of(config.training.device),
+        plan=PLANS[kind],
+        join=True,
+    )
+
+
+def start_import(jobs: JobRegistry, source: Path, name: str) -> str:
+    """Copy a folder on this machine into the workspace as data set ``name``; returns the run's id.
+
+    Raises:
+        StorageError: if the run's folder cannot be written.
+    """
+    workspace = jobs.workspace
+
+    def job(reporter: Reporter, run_dir: Path) -> None:
+        from core.captures.dataset import import_dataset
+
+        reporter.progress("import", 0.0, f"copying {source}")
+        dataset = import_dataset(source, name, workspace)
+        reporter.progress("import", 1.0, f"{len(dataset.captures)} captures")
+
+    params = {"dataset": name, "source": str(source)}
+    # Copying does not compute: it need not wait for a training run.
+    return jobs.submit(
+        "import", KINDS["import"], params, job, device="disk", plan=PLANS["import"], join=True
+    )
+
+
+def fusion(config: FusionConfig, workspace: Workspace, reporter: Reporter, run_dir: Path) -> None:
+    """The whole way: data set, detectors and cache where they are missing, agent, comparison."""
+    from core.pipeline import train_fusion
+
+    train_fusion(config, workspace, run_dir, reporter)
+
+
+def detectors(
+    config: FusionConfig, workspace: Workspace, reporter: Reporter, run_dir: Path
+) -> None:
+    """Train both detectors on a data set, anew."""
+    from core.pipeline import train_detectors
+
+    train_detectors(config.data, workspace, reporter)
+
+
+def cache(config: FusionConfig, workspace: Workspace, reporter: Reporter, run_dir: Path) -> None:
+    """Build a data set's prediction cache; detectors are trained where they are missing."""
+    from core.pipeline import build_cache
+
+    build_cache(config.data, workspace, reporter)
+
+
+def queue_of(device: str) -> str:
+    """Name of the queue for a configured device; asks the system, as torch is slow to load."""
+    if device == "auto":
+        return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
+    return device
+
+
+def _cap_threads() -> None:
+    """Leave a core to the pages; small tensors are no faster with more threads anyway."""
+    import torch
+
+    torch.set_num_threads(max(1, min(4, (os.cpu_count() or 2) - 1)))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON would give back, so that parameters compare equal after a restart."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
