@@ -1,0 +1,59 @@
+"""What the evaluation needs of a prediction cache."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Scores(Protocol):
+    """Both detectors' scores of ``W`` labelled windows; every column has shape ``[W]``."""
+
+    @property
+    def anomaly_score(self) -> npt.NDArray[np.float32]: ...
+
+    @property
+    def gat_prob(self) -> npt.NDArray[np.float32]: ...
+
+    @property
+    def label(self) -> npt.NDArray[np.uint8]: ...
+
+    def __len__(self) -> int: ...
+
+
+class WindowScores(Scores, Protocol):
+    """Scores that also know which window of which capture they belong to."""
+
+    @property
+    def capture(self) -> npt.NDArray[np.int32]:
+        """Index into ``capture_names``, which are ``split/file``."""
+
+    @property
+    def capture_names(self) -> Sequence[str]: ...
+
+    @property
+    def attack(self) -> npt.NDArray[np.integer]:
+        """Index into ``attack_names``; -1 for windows without attack."""
+
+    @property
+    def attack_names(self) -> Sequence[str]: ...
+
+    @property
+    def window(self) -> npt.NDArray[np.int32]:
+        """Place of the window in its capture, from 0."""
+
+    @property
+    def start_time(self) -> npt.NDArray[np.float64]: ...
+
+    @property
+    def end_time(self) -> npt.NDArray[np.float64]: ...
+
+
+class AlphaPolicy(Protocol):
+    """Anything that chooses a weight per window, such as the fusion agent."""
+
+    def alpha(
+        self, anomaly: npt.NDArray[np.float32], gat_prob: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.floating]:
+        """Weights in [0, 1] of the GAT's probability; all shapes ``[W]``."""
