@@ -5,10 +5,18 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from core.errors import InputError
 
 COMMANDS = ("ingest", "reproduce", "train-fusion", "bench")
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a wrong command line like any other bad input: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 with one line on standard error on bad input, 130 when interrupted.
     """
-    parser = argparse.ArgumentParser(prog="python -m core", description="CAN-Graph fusion")
+    parser = Parser(prog="python -m core", description="CAN-Graph fusion")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"core.cli.{name.replace('-', '_')}")

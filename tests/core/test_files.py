@@ -1,0 +1,94 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import StorageError
+from core.files import atomic_path, content_hash, write_json
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_file_takes_its_place_when_the_block_succeeds(tmp_path):
+    target = tmp_path / "new" / "a.txt"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".txt"
+        temporary.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert names(target.parent) == ["a.txt"]
+
+
+def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_replaces_a_folder_whole(tmp_path):
+    target = tmp_path / "data"
+    target.mkdir()
+    (target / "old.txt").touch()
+    with atomic_path(target) as temporary:
+        temporary.mkdir()
+        (temporary / "new.txt").touch()
+    assert names(target) == ["new.txt"]
+    assert names(tmp_path) == ["data"]
+
+
+def test_a_failed_block_leaves_the_old_folder(tmp_path):
+    target = tmp_path / "data"
+    target.mkdir()
+    (target / "old.txt").touch()
+    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
+        temporary.mkdir()
+        (temporary / "new.txt").touch()
+        raise ZeroDivisionError
+    assert names(target) == ["old.txt"]
+    assert names(tmp_path) == ["data"]
+
+
+def test_writers_that_choose_their_format_by_the_ending_work(tmp_path):
+    with atomic_path(tmp_path / "policy.npy") as temporary:
+        np.save(temporary, np.eye(2))
+    assert np.array_equal(np.load(tmp_path / "policy.npy"), np.eye(2))
+
+
+def test_a_full_disk_is_said_and_keeps_the_old_file(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    refused = pytest.raises(StorageError, match=r"cannot write .*a\.txt: No space left")
+    with refused, atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise OSError(28, os.strerror(28))
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_where_a_folder_should_be_is_said(tmp_path):
+    (tmp_path / "blocked").touch()
+    with pytest.raises(StorageError, match="cannot write"):
+        write_json(tmp_path / "blocked" / "a.json", {})
+
+
+def test_json_refuses_not_a_number_and_keeps_the_old_file(tmp_path):
+    write_json(tmp_path / "a.json", {"f1": None, "name": "über"})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"f1": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"f1": None, "name": "über"}
+
+
+def test_content_hash_is_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert content_hash(tmp_path / "a") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
