@@ -1,0 +1,250 @@
+"""The parquet form of the can-train-and-test collection.
+
+Columns, in any order, others ignored: ``timestamp`` (seconds as a number, or a date and time),
+``id`` or ``arbitration_id`` (a number, or hexadecimal text), ``data_field`` (hexadecimal text; null
+is an empty payload), and ``label`` or ``attack`` (0/1), without which the capture is unlabelled.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from core.captures.frame_table import FrameTable
+from core.captures.rows import (
+    EXTENDED_MAX,
+    STANDARD_MAX,
+    BadLine,
+    Columns,
+    Quarantine,
+    Row,
+    build_table,
+    exact_id,
+    exact_label,
+    exact_payload,
+    exact_timestamp,
+    id_flags,
+    stem_attack_name,
+)
+from core.captures.text import PAD, Text, hex_characters, read_hex_bytes, read_hex_number
+from core.errors import CaptureError
+from core.files import atomic_path
+
+NAME = "can-train-and-test-parquet"
+MAGIC = b"PAR1"
+IDS, LABELS = ("id", "arbitration_id"), ("label", "attack")
+
+Mask = npt.NDArray[np.bool_]
+
+
+def sniff(head: bytes) -> float:
+    """1 for a parquet file."""
+    return float(head.startswith(MAGIC))
+
+
+def read(path: Path) -> FrameTable:
+    """Read a can-train-and-test parquet file; its attack is named by the file's name.
+
+    Raises:
+        CaptureError: if the file cannot be read, lacks a column, has one of another type, or holds
+            no frame.
+    """
+    try:
+        # One thread: a reading job shares the machine with training and with the pages.
+        with pq.ParquetFile(path) as file:
+            names = _columns(path, file.schema_arrow.names)
+            table = file.read(columns=list(dict.fromkeys(names)), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CaptureError(f"{path}: not a readable parquet file: {reason}") from error
+    columns, good = Columns.empty(len(table)), np.ones(len(table), bool)
+    columns.timestamp, fine = _timestamps(path, table[names[0]])
+    good &= fine
+    columns.arbitration_id, fine = _ids(path, table[names[1]])
+    good &= fine
+    columns.payload, columns.length, fine = _payloads(path, table[names[2]])
+    good &= fine
+    if len(names) == 4:
+        columns.label, fine = _labels(path, table[names[3]])
+        good &= fine
+    quarantine = Quarantine()
+    odd = np.flatnonzero(~good)
+    hexadecimal = _is_text(table[names[1]].type)
+    for index, *values in zip(odd.tolist(), *_values(table.select(names), odd), strict=True):
+        try:
+            columns.put(index, _exact(values, hexadecimal))
+            good[index] = True
+        except BadLine as bad:
+            quarantine.add(
+                index + 1, str(bad), ",".join("" if v is None else str(v) for v in values)
+            )
+    columns.flags = id_flags(columns.arbitration_id)
+    warnings = () if len(names) == 4 else ("no label column: the capture is unlabelled",)
+    attack = stem_attack_name(path)
+    return build_table(path, NAME, columns.select(good), quarantine, attack, warnings)
+
+
+def _columns(path: Path, names: list[str]) -> list[str]:
+    """Timestamp, id, payload and, where there is one, label column."""
+    found = []
+    for wanted in (("timestamp",), IDS, ("data_field",), LABELS):
+        present = [name for name in wanted if name in names]
+        if present and names.count(present[0]) > 1:
+            raise CaptureError(
+                f"{path}: column {present[0]} is there {names.count(present[0])} times"
+            )
+        found.append(present[0] if present else "")
+    missing = [
+        wanted
+        for wanted, name in zip(("timestamp", "id", "data_field"), found, strict=False)
+        if not name
+    ]
+    if missing:
+        raise CaptureError(
+            f"{path}: missing columns {', '.join(missing)}; expected timestamp, id (or "
+            f"arbitration_id), data_field and label (or attack), got {', '.join(names)[:200]}"
+        )
+    return [name for name in found if name]
+
+
+def _exact(values: list[Any], hexadecimal: bool) -> Row:
+    """One row, read the slow way.
+
+    Raises:
+        BadLine: if it is no frame.
+    """
+    timestamp, arbitration_id, data, *label = values
+    if isinstance(arbitration_id, float) and arbitration_id.is_integer():
+        arbitration_id = int(arbitration_id)
+    if hexadecimal or not isinstance(arbitration_id, int):
+        number = exact_id("" if arbitration_id is None else str(arbitration_id).strip())
+    elif 0 <= arbitration_id <= EXTENDED_MAX:
+        number = arbitration_id
+    else:
+        raise BadLine("id is negative" if arbitration_id < 0 else "id is beyond 29 bits")
+    payload = exact_payload("" if data is None else data.strip())
+    return Row(
+        exact_timestamp("" if timestamp is None else str(timestamp)),
+        number,
+        int(number > STANDARD_MAX),
+        len(payload),
+        payload,
+        exact_label("" if label[0] is None else str(label[0]).strip()) if label else -1,
+    )
+
+
+def _values(table: pa.Table, index: npt.NDArray[np.intp]) -> list[list[Any]]:
+    """Each column's values at ``index``, with times as seconds."""
+    taken = table.take(pa.array(index))
+    return [
+        (_seconds(column) if pa.types.is_temporal(column.type) else column).to_pylist()
+        for column in taken.columns
+    ]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    nanoseconds = column.cast(pa.timestamp("ns", tz=column.type.tz)).cast(pa.int64())
+    return pc.divide(nanoseconds.cast(pa.float64(), safe=False), 1e9)
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Values as float64, null as not-a-number."""
+    values = column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column
+    return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(), np.float64)
+
+
+def _text(column: pa.ChunkedArray) -> tuple[Text, npt.NDArray[np.intp], npt.NDArray[np.intp], Mask]:
+    """The characters of a text column, each value's start and end ``[F]``, and where it is null."""
+    array = column.cast(pa.large_string()).combine_chunks()
+    _, offsets, content = array.buffers()
+    null = np.asarray(array.is_null())
+    if not len(array):
+        return Text.of(b""), np.zeros(0, np.intp), np.zeros(0, np.intp), null
+    at = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    text = Text.of(np.frombuffer(content or b"", np.uint8)[at[0] : at[-1]])
+    at = at - at[0] + PAD
+    return text, at[:-1], at[1:], null
+
+
+def _timestamps(path: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.float64], Mask]:
+    if pa.types.is_timestamp(column.type):
+        column = _seconds(column)
+    if _is_number(column.type):
+        values = _numbers(column)
+        return np.nan_to_num(values), np.isfinite(values)
+    if _is_text(column.type):
+        return np.zeros(len(column)), np.zeros(len(column), bool)
+    raise CaptureError(f"{path}: column timestamp is {column.type}, expected seconds or a date")
+
+
+def _ids(path: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint32], Mask]:
+    if _is_text(column.type):
+        text, start, end, null = _text(column)
+        numbers, good = read_hex_number(text, start, end)
+        return numbers, good & ~null & (numbers <= EXTENDED_MAX)
+    if not _is_number(column.type):
+        raise CaptureError(f"{path}: the id column is {column.type}, expected numbers or text")
+    if column.type == pa.uint32() and not column.null_count:
+        numbers = column.to_numpy()
+        return numbers, numbers <= EXTENDED_MAX
+    values = _numbers(column)
+    good = (values >= 0) & (values <= EXTENDED_MAX) & (values == np.floor(values))
+    return np.where(good, values, 0).astype(np.uint32), good
+
+
+def _payloads(
+    path: Path, column: pa.ChunkedArray
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], Mask]:
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string())
+    if not _is_text(column.type):
+        raise CaptureError(f"{path}: column data_field is {column.type}, expected hexadecimal text")
+    text, start, end, _ = _text(column)
+    return read_hex_bytes(text, start, end)
+
+
+def _labels(path: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int8], Mask]:
+    if _is_text(column.type):
+        return np.zeros(len(column), np.int8), np.zeros(len(column), bool)
+    if not _is_number(column.type):
+        raise CaptureError(f"{path}: the label column is {column.type}, expected 0 and 1")
+    if column.type == pa.uint8() and not column.null_count:
+        values = column.to_numpy()
+        return values.astype(np.int8), values <= 1
+    numbers = _numbers(column)
+    return (numbers == 1).astype(np.int8), (numbers == 0) | (numbers == 1)
+
+
+def write(table: FrameTable, path: Path) -> None:
+    """Write frames as a can-train-and-test parquet file, atomically.
+
+    Flags and payload bytes beyond the eighth have no place in this format.
+    """
+    length = np.minimum(table.length, 8)
+    characters = hex_characters(table.payload[:, :8], length)
+    offsets = np.concatenate(([0], np.cumsum(2 * length.astype(np.int64)))).astype(np.int32)
+    data = pa.StringArray.from_buffers(
+        len(table), pa.py_buffer(offsets), pa.py_buffer(characters[characters != 0].tobytes())
+    )
+    columns = {
+        "timestamp": table.timestamp,
+        "id": table.arbitration_id,
+        "data_field": data,
+        "label": table.label,
+    }
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)

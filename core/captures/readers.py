@@ -1,0 +1,126 @@
+"""Reading a capture, whatever its format: the content decides, then the file's ending."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.captures import arrow_io
+from core.captures.formats import (
+    can_train_and_test_csv,
+    can_train_and_test_parquet,
+    candump,
+)
+from core.captures.frame_table import FrameTable
+from core.errors import CaptureError
+
+HEAD_BYTES = 1 << 16
+LIKELY = 0.5
+"""From this score on, content decides; below it, the ending may."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One capture format."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    sniff: Callable[[bytes], float]
+    """How much (0 to 1) the start of a file looks like this format."""
+    read: Callable[[Path], FrameTable]
+    binary: bool = False
+
+
+READERS: dict[str, Reader] = {
+    reader.name: reader
+    for reader in (
+        Reader(
+            can_train_and_test_csv.NAME,
+            (".csv",),
+            can_train_and_test_csv.sniff,
+            can_train_and_test_csv.read,
+        ),
+        Reader(
+            can_train_and_test_parquet.NAME,
+            (".parquet", ".pq"),
+            can_train_and_test_parquet.sniff,
+            can_train_and_test_parquet.read,
+            binary=True,
+        ),
+        Reader(candump.NAME, (".log",), candump.sniff, candump.read),
+        Reader(arrow_io.NAME, (".arrow",), arrow_io.sniff, arrow_io.load, binary=True),
+    )
+}
+"""Name -> reader. A new format is one module and one entry here."""
+
+
+def read_capture(path: Path, format: str | None = None) -> FrameTable:
+    """Read a capture file.
+
+    Args:
+        format: name of a reader, where the content shall not decide.
+
+    Raises:
+        CaptureError: if the file is missing, empty, of no known format, lacks what the format
+            needs, or holds nothing usable; or if there is no such format.
+    """
+    path = Path(path)
+    if format is not None and format not in READERS:
+        raise CaptureError(f"no capture format {format!r}; there are {', '.join(READERS)}")
+    head = read_head(path)
+    reader = READERS[format] if format else detect(path, head)
+    if reader is None:
+        raise CaptureError(
+            f"{path}: {_look(head)} that is no known capture format; expected one of "
+            f"{', '.join(READERS)}"
+        )
+    return reader.read(path)
+
+
+def detect(path: Path, head: bytes) -> Reader | None:
+    """The reader for a file that starts with ``head``, or None.
+
+    Where no format is likely by content, the ending may name one, unless that would read binary
+    junk as text or text as a binary format.
+    """
+    scored = [(reader.sniff(head), reader) for reader in READERS.values()]
+    score, best = max(scored, key=lambda item: item[0])
+    if score >= LIKELY:
+        return best
+    for reader in READERS.values():
+        if path.suffix.lower() in reader.suffixes and (reader.binary or not is_binary(head)):
+            return reader
+    return best if score > 0 else None
+
+
+def read_head(path: Path) -> bytes:
+    """The start of a file.
+
+    Raises:
+        CaptureError: if it is missing, empty, no file, or cannot be read.
+    """
+    try:
+        if path.is_dir():
+            raise CaptureError(f"{path}: is a folder; expected a capture file")
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError as error:
+        raise CaptureError(f"{path}: there is no such file") from error
+    except (OSError, ValueError) as error:
+        # ValueError: a name that no file can have (an embedded zero).
+        raise CaptureError(f"{path}: cannot be read: {error}") from error
+    if not head.strip():
+        raise CaptureError(f"{path}: the file is empty; expected a capture")
+    return head
+
+
+def is_binary(head: bytes) -> bool:
+    """Whether bytes are no text: zeros, or more than a tenth of control and non-UTF-8 characters."""
+    text = head.decode("utf-8", errors="replace")
+    odd = sum(c == "\ufffd" or (c < " " and c not in "\t\r\n") for c in text[:4096])
+    return b"\0" in head or odd * 10 > len(text[:4096])
+
+
+def _look(head: bytes) -> str:
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip-compressed data"
+    return "binary data" if is_binary(head) else "text"

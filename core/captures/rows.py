@@ -1,0 +1,246 @@
+"""What the readers share: single fields read exactly, bad lines set aside, the table put together.
+
+A reader parses nearly all frames in columns. The few odd ones it hands, as text, to the ``exact_*``
+functions here, which accept or name the reason; so the slow way says what a format means, and the
+fast way must only agree with it.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from core.captures.frame_table import EXTENDED, FrameTable, Skipped
+from core.errors import CaptureError
+
+STANDARD_MAX, EXTENDED_MAX = 0x7FF, 0x1FFF_FFFF
+EXAMPLES_PER_REASON = 3
+EXAMPLE_LENGTH = 120
+ABSOLUTE_FROM_S = 1e8
+"""Times from here on (1973) are dates; smaller ones count from some start."""
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_HEX = re.compile(r"[0-9A-Fa-f]*")
+_LABELS = {
+    **dict.fromkeys(("1", "1.0", "true", "t", "attack"), 1),
+    **dict.fromkeys(("0", "0.0", "false", "r", "normal", "benign"), 0),
+}
+
+
+class BadLine(ValueError):
+    """A line that is no frame; the message is the reason under which it is counted."""
+
+
+class Row(NamedTuple):
+    """One frame, read the slow way. ``label`` is 0 or 1, or -1 where the line has none."""
+
+    timestamp: float
+    arbitration_id: int
+    flags: int
+    length: int
+    payload: bytes
+    label: int = -1
+
+
+@dataclass
+class Columns:
+    """``F`` frames while they are read; like a frame table, with ``label`` -1 where unknown."""
+
+    timestamp: npt.NDArray[np.float64]
+    arbitration_id: npt.NDArray[np.uint32]
+    flags: npt.NDArray[np.uint8]
+    length: npt.NDArray[np.uint8]
+    payload: npt.NDArray[np.uint8]
+    label: npt.NDArray[np.int8]
+
+    @classmethod
+    def empty(cls, frames: int, width: int = 8) -> "Columns":
+        """Columns for ``frames`` frames, all zero."""
+        return cls(
+            np.zeros(frames),
+            np.zeros(frames, np.uint32),
+            np.zeros(frames, np.uint8),
+            np.zeros(frames, np.uint8),
+            np.zeros((frames, width), np.uint8),
+            np.full(frames, -1, np.int8),
+        )
+
+    def put(self, index: int, row: Row) -> None:
+        """Set one frame."""
+        width = self.payload.shape[1]
+        if len(row.payload) > width:
+            self.payload = np.pad(self.payload, ((0, 0), (0, 64 - width)))
+        self.timestamp[index] = row.timestamp
+        self.arbitration_id[index] = row.arbitration_id
+        self.flags[index] = row.flags
+        self.length[index] = row.length
+        self.payload[index] = 0
+        self.payload[index, : len(row.payload)] = np.frombuffer(row.payload, np.uint8)
+        self.label[index] = row.label
+
+    def select(self, mask: npt.NDArray[np.bool_]) -> "Columns":
+        """The frames where ``mask`` ``[F]`` holds."""
+        if mask.all():
+            return self
+        return Columns(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+
+
+def concatenate(parts: Sequence[Columns]) -> Columns:
+    """All parts in order, with the widest part's payload width."""
+    width = max((part.payload.shape[1] for part in parts), default=8)
+    for part in parts:
+        missing = width - part.payload.shape[1]
+        if missing:
+            part.payload = np.pad(part.payload, ((0, 0), (0, missing)))
+    if not parts:
+        return Columns.empty(0)
+    return Columns(
+        *(np.concatenate([getattr(p, n) for p in parts]) for n in Columns.__dataclass_fields__)
+    )
+
+
+@dataclass
+class Quarantine:
+    """Bad lines, counted by reason, the first few of each kept."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def add(self, line_number: int, reason: str, text: str) -> None:
+        """Set one line aside. Line numbers count from 1."""
+        count = self.counts[reason] = self.counts.get(reason, 0) + 1
+        if count <= EXAMPLES_PER_REASON:
+            self.examples.append((line_number, reason, text[:EXAMPLE_LENGTH]))
+
+    def skipped(self) -> Skipped:
+        """What a frame table keeps of it."""
+        return Skipped(dict(self.counts), tuple(self.examples))
+
+
+def exact_timestamp(text: str) -> float:
+    """Seconds, rounded to the nearest float64.
+
+    Raises:
+        BadLine: if it is no finite decimal number.
+    """
+    if not text:
+        raise BadLine("timestamp is missing")
+    if not _NUMBER.fullmatch(text):
+        raise BadLine("timestamp is not a number")
+    value = float(text)
+    if not math.isfinite(value):
+        raise BadLine("timestamp is not finite")
+    return value
+
+
+def exact_id(text: str) -> int:
+    """An identifier of 1 to 8 hexadecimal digits, with or without ``0x``; at most 29 bits.
+
+    Raises:
+        BadLine: otherwise.
+    """
+    digits = text[2:] if text[:2] in ("0x", "0X") else text
+    if not 1 <= len(digits) <= 8 or not _HEX.fullmatch(digits):
+        raise BadLine("id is not hexadecimal")
+    value = int(digits, 16)
+    if value > EXTENDED_MAX:
+        raise BadLine("id is beyond 29 bits")
+    return value
+
+
+def exact_payload(text: str, max_bytes: int = 8) -> bytes:
+    """Contiguous hexadecimal bytes, possibly none.
+
+    Raises:
+        BadLine: if there are too many, half a byte, or something else.
+    """
+    if not _HEX.fullmatch(text):
+        raise BadLine("payload is not hexadecimal")
+    if len(text) > 2 * max_bytes:
+        raise BadLine(f"payload is longer than {max_bytes} bytes")
+    if len(text) % 2:
+        raise BadLine("payload has an odd number of digits")
+    return bytes.fromhex(text)
+
+
+def exact_label(text: str) -> int:
+    """0 or 1 for the usual ways to say benign and attacked.
+
+    Raises:
+        BadLine: otherwise.
+    """
+    try:
+        return _LABELS[text.lower()]
+    except KeyError:
+        raise BadLine("label is missing" if not text else "label is not understood") from None
+
+
+def id_flags(arbitration_id: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """``EXTENDED`` where an identifier needs more than 11 bits: all that a bare number can tell."""
+    return np.where(arbitration_id > STANDARD_MAX, np.uint8(EXTENDED), np.uint8(0))
+
+
+def stem_attack_name(path: Path) -> str:
+    """The attack a file of 0/1 labels is about: its name up to the first ``-`` or dot."""
+    return path.name.split(".")[0].split("-")[0] or "attack"
+
+
+def build_table(
+    path: Path,
+    format: str,
+    columns: Columns,
+    quarantine: Quarantine,
+    attack_name: str,
+    warnings: Sequence[str] = (),
+) -> FrameTable:
+    """The frame table of what was read.
+
+    Raises:
+        CaptureError: if nothing could be used; the message says why.
+    """
+    frames, skipped = len(columns.timestamp), sum(quarantine.counts.values())
+    if not frames:
+        if not skipped:
+            raise CaptureError(f"{path}: no frames in it; expected a {format} capture")
+        line, reason, text = quarantine.examples[0]
+        reasons = ", ".join(f"{r} ({n})" for r, n in quarantine.counts.items())
+        raise CaptureError(
+            f"{path}: nothing usable as {format}: {reasons}; first at line {line}: {text!r}"
+        )
+    notes = list(warnings)
+    if skipped:
+        reasons = ", ".join(f"{r} ({n})" for r, n in quarantine.counts.items())
+        notes.append(f"{skipped} of {frames + skipped} lines skipped: {reasons}")
+    backwards = np.flatnonzero(np.diff(columns.timestamp) < 0)
+    if len(backwards):
+        notes.append(
+            f"timestamps go backwards {len(backwards)} times, first at frame {backwards[0] + 1}; "
+            "frames stay in the order of the file"
+        )
+    known = columns.label >= 0
+    labelled = bool(known.any())
+    if labelled and not known.all():
+        unknown = int(np.count_nonzero(~known))
+        notes.append(f"{unknown} frames have no label and are taken as not attacked")
+    attacked = columns.label == 1
+    absolute = np.count_nonzero(columns.timestamp >= ABSOLUTE_FROM_S) * 2 > frames
+    return FrameTable(
+        timestamp=columns.timestamp,
+        arbitration_id=columns.arbitration_id,
+        flags=columns.flags,
+        length=columns.length,
+        payload=columns.payload,
+        label=attacked.astype(np.uint8),
+        attack=np.where(attacked, np.int16(0), np.int16(-1)),
+        attack_names=(attack_name,) if attacked.any() else (),
+        labelled=labelled,
+        format=format,
+        time="absolute" if absolute else "relative",
+        skipped=quarantine.skipped(),
+        warnings=tuple(notes),
+    )
