@@ -71,7 +71,7 @@ def from_arrow(table: pa.Table) -> FrameTable:
     payload = raw[start : start + len(chunk) * kind.byte_width].reshape(-1, kind.byte_width)
     names = metadata["attack_names"]
     attack, length = columns["attack"], columns["length"]
-    if len(attack) and not (-1 <= attack.min() and attack.max() < len(names)):
+    if len(attack) and not (attack.min() >= -1 and attack.max() < len(names)):
         raise CaptureError(f"attack numbers beyond the {len(names)} attack names")
     if length.max(initial=0) > kind.byte_width:
         raise CaptureError(f"lengths beyond the {kind.byte_width} payload bytes")

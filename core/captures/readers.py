@@ -114,7 +114,7 @@ def read_head(path: Path) -> bytes:
 
 
 def is_binary(head: bytes) -> bool:
-    """Whether bytes are no text: zeros, or more than a tenth of control and non-UTF-8 characters."""
+    """Whether bytes are no text: a zero, or more than a tenth of odd characters."""
     text = head.decode("utf-8", errors="replace")
     odd = sum(c == "\ufffd" or (c < " " and c not in "\t\r\n") for c in text[:4096])
     return b"\0" in head or odd * 10 > len(text[:4096])

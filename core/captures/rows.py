@@ -207,7 +207,7 @@ def build_table(
     if not frames:
         if not skipped:
             raise CaptureError(f"{path}: no frames in it; expected a {format} capture")
-        line, reason, text = quarantine.examples[0]
+        line, _, text = quarantine.examples[0]
         reasons = ", ".join(f"{r} ({n})" for r, n in quarantine.counts.items())
         raise CaptureError(
             f"{path}: nothing usable as {format}: {reasons}; first at line {line}: {text!r}"

@@ -48,7 +48,7 @@ _PAIRS = _hex_pairs()
 class Text:
     """Bytes with ``PAD`` bytes around them, and the same memory as overlapping 64-bit words."""
 
-    bytes: npt.NDArray[np.uint8]
+    characters: npt.NDArray[np.uint8]
     words: npt.NDArray[np.uint64]
 
     @classmethod
@@ -62,7 +62,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Lines:
-    """``L`` whole lines, cut into fields at delimiters. Positions index ``text.bytes``."""
+    """``L`` whole lines, cut into fields at delimiters. Positions index ``text.characters``."""
 
     text: Text
     start: Positions
@@ -82,11 +82,11 @@ class Lines:
 
     def delimiter(self, k: int, character: str) -> Mask:
         """Whether each line's delimiter ``k`` is there and is ``character``."""
-        return (self.count > k) & (self.text.bytes[self.cut(k)] == ord(character))
+        return (self.count > k) & (self.text.characters[self.cut(k)] == ord(character))
 
     def count_of(self, characters: str) -> Positions:
         """How many ``[L]`` of each line's delimiters are among ``characters``."""
-        hit = np.isin(self.text.bytes[self.cuts], np.frombuffer(characters.encode(), np.uint8))
+        hit = np.isin(self.text.characters[self.cuts], np.frombuffer(characters.encode(), np.uint8))
         total = np.concatenate(([0], np.cumsum(hit)))
         return total[self.first_cut + self.count] - total[self.first_cut]
 
@@ -100,23 +100,23 @@ class Lines:
 
     def line(self, index: int) -> str:
         """A line's text, without its end."""
-        raw = self.text.bytes[self.start[index] : self.end[index]].tobytes()
+        raw = self.text.characters[self.start[index] : self.end[index]].tobytes()
         return raw.decode("utf-8", errors="replace")
 
 
 def split_lines(block: bytes, delimiters: str) -> Lines:
     """Cut a block that ends with a newline into lines and fields."""
     text = Text.of(block)
-    content = text.bytes[PAD:-PAD]
+    content = text.characters[PAD:-PAD]
     is_cut = content == NEWLINE
     for delimiter in delimiters:
         is_cut |= content == ord(delimiter)
     cuts = np.flatnonzero(is_cut) + PAD
-    newline = np.flatnonzero(text.bytes[cuts] == NEWLINE)
+    newline = np.flatnonzero(text.characters[cuts] == NEWLINE)
     first_cut = np.concatenate(([0], newline[:-1] + 1))
     end = cuts[newline]
     start = np.concatenate(([PAD], end[:-1] + 1))
-    end = end - ((text.bytes[end - 1] == CARRIAGE_RETURN) & (end > start))
+    end = end - ((text.characters[end - 1] == CARRIAGE_RETURN) & (end > start))
     return Lines(text, start, end, first_cut, newline - first_cut, cuts)
 
 
@@ -222,7 +222,7 @@ def read_hex_number(
 def read_decimal(
     text: Text, start: Positions, point: Positions, end: Positions
 ) -> tuple[npt.NDArray[np.float64], Mask]:
-    """Number ``start[digits]point[digits]end`` in each field, correctly rounded, and where it holds.
+    """Each field's ``[L]`` digits, point and digits as a number, rounded once, and where it holds.
 
     The digits as a whole number are exact below 2^53 and powers of ten up to 10^22 are exact, so
     that one division rounds once, as reading the text does (Clinger 1990, the fast path).
@@ -276,7 +276,7 @@ def written(columns: Sequence[npt.NDArray[np.uint8] | bytes], rows: int) -> byte
 def hex_characters(
     values: npt.NDArray[np.uint8], length: npt.NDArray[np.integer] | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Bytes ``[rows, width]`` as upper-case characters ``[rows, 2 * width]``, to ``length`` bytes."""
+    """Bytes ``[rows, width]`` as characters ``[rows, 2 * width]``, up to ``length`` bytes."""
     nibbles = np.stack((values >> 4, values & 15), axis=2).reshape(len(values), -1)
     characters = np.frombuffer(b"0123456789ABCDEF", np.uint8)[nibbles]
     if length is not None:

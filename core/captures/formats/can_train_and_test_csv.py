@@ -49,7 +49,7 @@ LABELS = ("attack", "label")
 
 
 def header_names(line: bytes) -> list[str]:
-    """Column names of a header line, in lower case and without quotes, blanks and byte order mark."""
+    """Column names of a header line, in lower case, without quotes and byte order mark."""
     text = line.decode("utf-8-sig", errors="replace").strip()
     return [name.strip(" \"'\t").lower() for name in text.split(",")]
 

@@ -5,7 +5,7 @@
     (1436509053.850870) vcan0 0C9#8021C0071B101000      standard id: 3 digits
     (1436509053.851270) vcan0 18FEF100#FF               extended id: 8 digits
     (1436509053.851670) vcan0 0C9#R8                    remote frame that asks for 8 bytes
-    (1436509053.852070) vcan0 0C9##1112233              CAN FD: one digit of FD flags, then the bytes
+    (1436509053.852070) vcan0 0C9##1112233              CAN FD: a digit of flags, then the bytes
     (1436509053.852470) vcan0 20000004#0004000000000000 error frame: id bit 0x20000000
     (12.091016) can0 410#a02c1800 1<TAB>False           flags: is_malicious, is_shifted
 """
@@ -127,7 +127,7 @@ def _fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
     good &= lines.delimiter(3, "#")
     start, point = lines.field(0)
     _, close = lines.field(1)
-    good &= (text.bytes[start] == ord("(")) & (text.bytes[close - 1] == ord(")"))
+    good &= (text.characters[start] == ord("(")) & (text.characters[close - 1] == ord(")"))
     interface_start, interface_end = lines.field(2)
     good &= interface_end > interface_start
     columns.timestamp, fine = read_decimal(text, start + 1, point, close - 1)
