@@ -1,0 +1,254 @@
+"""Data sets: folders of split folders of capture files.
+
+::
+
+    NAME/
+        train_01_attack_free/      any folder train_* is for training,
+        train_02_with_attacks/
+        test_01_.../               any folder test_* only for testing
+        SIMULATED.json             only where no vehicle was involved
+
+Other files and folders, and names that begin with a dot, are left alone.
+"""
+
+import json
+import os
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.captures import demo
+from core.captures.readers import READERS, detect, read_head
+from core.errors import CaptureError, DatasetError
+from core.files import atomic_path, content_hash
+from core.progress import Reporter, SilentReporter
+from core.workspace import Workspace, valid_name
+
+TRAIN, TEST = "train_", "test_"
+_EXPECTED = "split folders train_* (train_01_attack_free) and test_* with capture files"
+_demo_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One capture file of a data set."""
+
+    path: Path
+    split: str
+    """Name of its split folder."""
+    name: str
+    """File name with its ending."""
+    sha256: str
+    """Of the content, as hexadecimal digits."""
+
+    @property
+    def key(self) -> str:
+        """What names it inside its data set."""
+        return f"{self.split}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set's captures, by split and name."""
+
+    name: str
+    root: Path
+    captures: tuple[Capture, ...]
+    simulated: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> tuple[Capture, ...]:
+        """Captures of all ``train_*`` folders."""
+        return tuple(c for c in self.captures if c.split.startswith(TRAIN))
+
+    @property
+    def tests(self) -> dict[str, tuple[Capture, ...]]:
+        """Captures of each ``test_*`` folder that has some."""
+        splits = dict.fromkeys(c.split for c in self.captures if c.split.startswith(TEST))
+        return {s: tuple(c for c in self.captures if c.split == s) for s in splits}
+
+
+def open_dataset(
+    name_or_path: str, workspace: Workspace, reporter: Reporter | None = None
+) -> Dataset:
+    """Find a data set by its name in the workspace, else as a path to its folder.
+
+    The data set ``demo`` is made on first use.
+
+    Raises:
+        DatasetError: if there is none, or it has no training captures.
+        StorageError: if the demo cannot be written.
+    """
+    if name_or_path == demo.NAME:
+        return _read_folder(_demo(workspace, reporter or SilentReporter()), demo.NAME)
+    try:
+        named = workspace.datasets / valid_name(name_or_path)
+        if named.is_dir():
+            return _read_folder(named, name_or_path)
+    except DatasetError:
+        pass  # No name, but it may still be a path.
+    # The absolute path gives a name even to "." without following links, whose names are chosen.
+    root = Path(os.path.abspath(name_or_path)) if name_or_path.strip() else Path()  # noqa: PTH100
+    if name_or_path.strip() and "\0" not in name_or_path and root.is_dir():
+        return _read_folder(root, valid_name(root.name))
+    raise DatasetError(
+        f"no data set {name_or_path!r}: there is no such folder; "
+        f"{workspace.datasets} has {', '.join(list_datasets(workspace))}"
+    )
+
+
+def list_datasets(workspace: Workspace) -> list[str]:
+    """Names of the data sets in the workspace, and the demo even before it is made."""
+    names = {demo.NAME}
+    if workspace.datasets.is_dir():
+        names |= {
+            entry.name
+            for entry in workspace.datasets.iterdir()
+            if entry.is_dir() and not entry.name.startswith(".") and _is_printable(entry.name)
+        }
+    return sorted(names)
+
+
+def import_dataset(
+    source: Path, name: str, workspace: Workspace, reporter: Reporter | None = None
+) -> Dataset:
+    """Copy the split folders in ``source`` into the workspace, whole or not at all.
+
+    Raises:
+        DatasetError: if ``source`` is no data set, or the name is taken or cannot be one.
+        StorageError: if it cannot be written.
+    """
+    reporter = reporter or SilentReporter()
+    target = workspace.datasets / valid_name(name)
+    if name == demo.NAME or target.exists():
+        raise DatasetError(f"there is a data set {name!r} already; choose another name")
+    if not source.is_dir():
+        raise DatasetError(f"{source}: there is no such folder; expected {_EXPECTED}")
+    found = _read_folder(source, name)
+    with atomic_path(target) as temporary:
+        for number, split in enumerate(splits := _splits(source)):
+            reporter.progress("import", number / len(splits), split.name)
+            (temporary / split.name).mkdir(parents=True)
+            for file in _visible(split):
+                # What lies beside a capture may describe it, so that it comes along.
+                if file.is_file():
+                    reporter.check()
+                    shutil.copyfile(file, temporary / split.name / file.name)
+        if found.simulated:
+            shutil.copyfile(source / demo.MARKER, temporary / demo.MARKER)
+    reporter.progress("import", 1.0, f"{len(found.captures)} captures")
+    return _read_folder(target, name)
+
+
+def _demo(workspace: Workspace, reporter: Reporter) -> Path:
+    """The demo's folder, made where it is missing or of another version."""
+    root = workspace.datasets / demo.NAME
+    with _demo_lock:
+        if _marker(root).get("version") != demo.VERSION:
+            with atomic_path(root) as temporary:
+                demo.write_demo(temporary, reporter=reporter)
+    return root
+
+
+def _marker(root: Path) -> dict[str, object]:
+    """What a data set says about having been simulated; empty if it has not."""
+    path = root / demo.MARKER
+    if not path.is_file():
+        return {}
+    try:
+        marker = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        marker = None
+    # A damaged marker still marks.
+    return marker if isinstance(marker, dict) else {"simulated": True}
+
+
+def _read_folder(root: Path, name: str) -> Dataset:
+    try:
+        splits = _splits(root)
+        if not splits:
+            raise DatasetError(f"{root}: no split folders in it; expected {_EXPECTED}")
+        captures = tuple(
+            _capture(file, split.name) for split in splits for file in _capture_files(split)
+        )
+    except OSError as error:
+        raise DatasetError(f"{root}: cannot be read: {error.strerror or error}") from error
+    if not any(c.split.startswith(TRAIN) for c in captures):
+        raise DatasetError(
+            f"{root}: no capture to train on; expected {_EXPECTED}, "
+            f"got {', '.join(f'{s.name} ({_count(captures, s.name)})' for s in splits)}"
+        )
+    empty = [s.name for s in splits if not _count(captures, s.name)]
+    warnings = [f"no captures in {split}" for split in empty] + _duplicates(captures)
+    return Dataset(name, root, captures, bool(_marker(root)), tuple(warnings))
+
+
+def _splits(root: Path) -> list[Path]:
+    folders = [entry for entry in _visible(root) if entry.is_dir()]
+    return [f for kind in (TRAIN, TEST) for f in folders if f.name.startswith(kind)]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder, by name, without hidden entries.
+
+    Raises:
+        DatasetError: if a name cannot be written down (no valid UTF-8, or control characters).
+    """
+    entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+    for entry in entries:
+        if not _is_printable(entry.name):
+            raise DatasetError(
+                f"{ascii(str(folder))[1:-1]}: file name {entry.name!a} cannot be used; "
+                "expected readable UTF-8: rename it"
+            )
+    return entries
+
+
+def _is_printable(name: str) -> bool:
+    return not any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in name)
+
+
+def _capture_files(split: Path) -> list[Path]:
+    """Files that are captures by their ending or their content."""
+    suffixes = {suffix for reader in READERS.values() for suffix in reader.suffixes}
+    return [
+        path
+        for path in _visible(split)
+        if not path.is_dir() and (path.suffix.lower() in suffixes or _looks_like_capture(path))
+    ]
+
+
+def _looks_like_capture(path: Path) -> bool:
+    try:
+        return detect(path, read_head(path)) is not None
+    except CaptureError:
+        return False
+
+
+def _capture(path: Path, split: str) -> Capture:
+    try:
+        return Capture(path, split, path.name, content_hash(path))
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _count(captures: tuple[Capture, ...], split: str) -> int:
+    return sum(c.split == split for c in captures)
+
+
+def _duplicates(captures: tuple[Capture, ...]) -> list[str]:
+    """Warnings about byte-equal captures; between train and test they make results worthless."""
+    first: dict[str, Capture] = {}
+    warnings = []
+    for capture in captures:
+        other = first.setdefault(capture.sha256, capture)
+        if other is capture:
+            continue
+        crossing = capture.split.startswith(TRAIN) != other.split.startswith(TRAIN)
+        warnings.append(
+            f"{capture.key} has the same content as {other.key}"
+            + (": a test capture is also trained on" if crossing else "")
+        )
+    return warnings
