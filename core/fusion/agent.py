@@ -1,0 +1,145 @@
+"""The trained agent: what is saved, loaded and asked for alpha."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.config import FusionAgentConfig, FusionConfig, FusionEvaluationConfig, override
+from core.errors import CheckpointError, ConfigError
+from core.files import atomic_path
+from core.fusion.q_network import QNetwork
+from core.fusion.reward import alpha_values
+
+FORMAT = "canfusion-fusion-agent"
+VERSION = 1
+ROWS_AT_ONCE = 65_536
+
+
+@dataclass
+class FusionAgent:
+    """A greedy policy: for each window the alpha of the largest value."""
+
+    q_network: QNetwork
+    agent_config: FusionAgentConfig
+    evaluation_config: FusionEvaluationConfig = field(default_factory=FusionEvaluationConfig)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """JSON-able: data set, fingerprint of the cache, best epoch, ..."""
+
+    @property
+    def threshold(self) -> float:
+        return self.evaluation_config.threshold
+
+    def q_values(self, anomaly: npt.ArrayLike, gat_prob: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """The value of every alpha; scores ``[W]`` to ``[W, A]``."""
+        states = np.stack(
+            np.broadcast_arrays(np.asarray(anomaly, np.float32), np.asarray(gat_prob, np.float32)),
+            axis=-1,
+        )
+        parts = torch.from_numpy(states).split(ROWS_AT_ONCE)
+        with torch.inference_mode():
+            return torch.cat([self.q_network(part) for part in parts]).numpy()
+
+    def alpha(self, anomaly: npt.ArrayLike, gat_prob: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """The weight of the GAT in each window; scores ``[W]`` to ``[W]``."""
+        best = self.q_values(anomaly, gat_prob).argmax(axis=1)
+        return alpha_values(self.q_network.actions).numpy()[best]
+
+    def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write weights, configuration and ``metadata`` (JSON-able), atomically.
+
+        Raises:
+            StorageError: if the file cannot be written.
+        """
+        self.metadata |= dict(metadata or {})
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "q_network": {k: v.detach().cpu() for k, v in self.q_network.state_dict().items()},
+            "state_dim": self.q_network.state_dim,
+            "agent": self.agent_config.to_dict(),
+            "evaluation": self.evaluation_config.to_dict(),
+            # As text, so that nothing but tensors and plain values can be in the file.
+            "metadata": json.dumps(self.metadata, allow_nan=False),
+        }
+        with atomic_path(path) as temporary:
+            save_torch(content, temporary)
+
+    @classmethod
+    def load(cls, path: Path, expected: FusionAgentConfig | None = None) -> "FusionAgent":
+        """Read an agent; nothing in the file is executed.
+
+        Args:
+            expected: if given, the number of alphas and the layers that the agent must have.
+
+        Raises:
+            CheckpointError: if the file is missing, is no agent, or one of another shape.
+        """
+        content = load_torch(path)
+        if content.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path} is no fusion agent: expected format {FORMAT!r}, "
+                f"got {content.get('format')!r}"
+            )
+        if content.get("version") != VERSION:
+            raise CheckpointError(
+                f"{path}: expected version {VERSION} of an agent file, "
+                f"got {content.get('version')!r}"
+            )
+        try:
+            base = FusionConfig()
+            agent_config = override(base.agent, content["agent"])
+            evaluation_config = override(base.evaluation, content["evaluation"])
+            metadata = json.loads(content["metadata"])
+            q_network = QNetwork(
+                content["state_dim"], agent_config.alpha_steps, agent_config.hidden_dims
+            )
+            q_network.load_state_dict(content["q_network"])
+        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+            raise CheckpointError(f"{path} is a damaged fusion agent: {error}") from error
+        if expected is not None:
+            wanted = (expected.alpha_steps, expected.hidden_dims)
+            got = (agent_config.alpha_steps, agent_config.hidden_dims)
+            if wanted != got:
+                raise CheckpointError(
+                    f"{path} is an agent of another shape: expected alpha_steps, hidden_dims = "
+                    f"{wanted}, got {got}"
+                )
+        return cls(q_network.eval(), agent_config, evaluation_config, metadata)
+
+
+def save_torch(content: Mapping[str, Any], path: Path) -> None:
+    """``torch.save`` whose failures are the operating system's.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    # A file opened here fails with OSError; one that torch opens, with RuntimeError.
+    with path.open("wb") as file:
+        torch.save(dict(content), file)
+
+
+def load_torch(path: Path) -> dict[str, Any]:
+    """A dictionary of tensors and plain values; code in the file is refused, never run.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, or holds anything else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path} is no readable checkpoint: {reason}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path} is no checkpoint: expected a dictionary, got {type(content).__name__}"
+        )
+    return content

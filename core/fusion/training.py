@@ -1,0 +1,296 @@
+"""Trains an agent: Lightning's trainer around :class:`FusionLightningModule`."""
+
+import json
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from core.cache.predictions import FusionPredictionCache
+from core.config import FusionConfig
+from core.errors import ConfigError, ScoresError, StorageError
+from core.fusion.agent import FusionAgent, load_torch
+from core.fusion.lightning_module import (
+    FusionLightningModule,
+    check_resumable,
+    gap_closed,
+    greedy_metrics,
+)
+from core.fusion.q_network import QNetwork
+from core.progress import Reporter, SilentReporter
+
+
+@dataclass(frozen=True)
+class TrainedAgent:
+    """The agent of the best epoch, and how it came about."""
+
+    agent: FusionAgent
+    best_epoch: int
+    """Counted from 0."""
+    epochs: int
+    """Epochs trained, those before a resume included."""
+    updates: int
+    """Gradient steps, those before a resume included."""
+    transitions: int
+    """Transitions learnt from: updates times batch size."""
+    train_seconds: float
+    reward: float
+    """Mean reward per held-out window: of the agent, ..."""
+    reward_oracle: float
+    """... of the best alpha in each window, ..."""
+    reward_best_single: float
+    """... and of the better one of the two detectors."""
+    gap_closed: float | None
+    """Share of the gap between best single and oracle; None where there is no gap."""
+    alpha_mean: float
+    alpha_std: float
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One entry per epoch trained now, as reported."""
+    log_dir: Path | None = None
+
+
+def train_agent(
+    train: FusionPredictionCache,
+    validation: FusionPredictionCache,
+    config: FusionConfig,
+    *,
+    checkpoints: Path | None = None,
+    log_root: Path | None = None,
+    log_name: str = "fusion",
+    reporter: Reporter | None = None,
+) -> TrainedAgent:
+    """Train on ``train``, pick the epoch of the largest reward on ``validation``.
+
+    Args:
+        checkpoints: folder for the best ``save_top_k`` epochs and ``last.ckpt``; None: none kept.
+        log_root: ``<log_root>/<log_name>/version_N`` takes ``metrics.csv``, ``hparams.yaml`` and
+            TensorBoard events; None: no logs.
+
+    Raises:
+        ScoresError: if there are no windows to learn from or to validate on.
+        ConfigError: if CUDA is asked for and absent.
+        CheckpointError: if ``config.training.resume_from`` cannot be resumed.
+        StorageError: if checkpoints or logs cannot be written.
+        JobStopped: if ``reporter.check`` says so; what was saved up to then stays.
+    """
+    reporter = reporter or SilentReporter()
+    for part, name in ((train, "training"), (validation, "validation")):
+        if not len(part):
+            raise ScoresError(f"expected windows for {name}, got none")
+    module = FusionLightningModule(
+        config.agent, config.training, config.evaluation, train, validation
+    )
+    resume_from = config.training.resume_from
+    if resume_from:
+        check_resumable(load_torch(Path(resume_from)), module, resume_from)
+    progress = ReportProgress(reporter, config.training.max_epochs)
+    started = time.perf_counter()
+    with _undisturbed():
+        accelerator = _accelerator(config.training.device)
+        loggers, log_dir = _loggers(log_root, log_name, config)
+        trainer = pl.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            max_epochs=config.training.max_epochs,
+            logger=loggers,
+            callbacks=[progress, *_callbacks(config, checkpoints)],
+            enable_checkpointing=checkpoints is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            plugins=[LightningEnvironment()],
+        )
+        try:
+            trainer.fit(module, ckpt_path=resume_from or None, weights_only=True)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write checkpoints or logs: {error.strerror or error}"
+            ) from error
+        except SystemExit as error:
+            # Lightning's answer to Ctrl-C; the command line has its own exit code for it.
+            raise KeyboardInterrupt from error
+    seconds = time.perf_counter() - started
+    return _trained(module, trainer, progress, seconds, train, log_dir)
+
+
+def _trained(
+    module: FusionLightningModule,
+    trainer: pl.Trainer,
+    progress: "ReportProgress",
+    seconds: float,
+    train: FusionPredictionCache,
+    log_dir: Path | None,
+) -> TrainedAgent:
+    """The agent of the best epoch with its numbers on the held-out windows."""
+    cfg = module.agent_cfg
+    network = QNetwork(2, cfg.alpha_steps, cfg.hidden_dims)
+    network.load_state_dict(module.best_weights)
+    threshold = module.evaluation_cfg.threshold
+    states, labels = module.val_states.cpu(), module.val_labels.cpu()
+    best = greedy_metrics(network, states, labels, cfg, threshold)
+    closed = gap_closed(best["reward"], module.best_single, module.oracle)
+    metadata: dict[str, Any] = {
+        "best_epoch": module.best_epoch,
+        "updates": module.updates,
+        "val_reward": best["reward"],
+        "val_accuracy": best["accuracy"],
+        "gap_closed": closed,
+        "dataset": train.metadata.get("dataset", ""),
+        "fingerprint": train.fingerprint,
+    }
+    return TrainedAgent(
+        agent=FusionAgent(network.eval(), cfg, module.evaluation_cfg, metadata),
+        best_epoch=module.best_epoch,
+        epochs=trainer.current_epoch,
+        updates=module.updates,
+        transitions=module.updates * cfg.batch_size,
+        train_seconds=seconds,
+        reward=best["reward"],
+        reward_oracle=module.oracle,
+        reward_best_single=module.best_single,
+        gap_closed=closed,
+        alpha_mean=best["alpha_mean"],
+        alpha_std=best["alpha_std"],
+        history=progress.history,
+        log_dir=log_dir,
+    )
+
+
+class ReportProgress(Callback):
+    """Tells the reporter how far the training is, and lets it stop the training."""
+
+    def __init__(self, reporter: Reporter, max_epochs: int) -> None:
+        self.reporter = reporter
+        self.max_epochs = max_epochs
+        self.history: list[dict[str, float]] = []
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.reporter.check()
+        done = trainer.current_epoch + batch_idx / max(1, trainer.num_training_batches)
+        self.reporter.progress(
+            "fusion",
+            done / self.max_epochs,
+            f"epoch {trainer.current_epoch + 1} of {self.max_epochs}",
+        )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FusionLightningModule)
+        metrics = {"epoch": float(trainer.current_epoch), **pl_module.epoch_metrics}
+        self.history.append(metrics)
+        self.reporter.metrics("fusion", metrics)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.reporter.progress("fusion", 1.0, f"{trainer.current_epoch} epochs")
+
+
+def _callbacks(config: FusionConfig, checkpoints: Path | None) -> list[Callback]:
+    callbacks: list[Callback] = [
+        EarlyStopping(
+            "val_reward",
+            mode="max",
+            patience=config.training.patience,
+            check_on_train_epoch_end=True,
+        )
+    ]
+    if checkpoints is not None:
+        callbacks.append(
+            ModelCheckpoint(
+                dirpath=checkpoints,
+                filename="fusion_epoch{epoch:02d}_val_accuracy{val_accuracy:.3f}",
+                auto_insert_metric_name=False,
+                monitor="val_reward",
+                mode="max",
+                save_top_k=config.training.save_top_k,
+                save_last=True,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+        )
+    return callbacks
+
+
+def _loggers(
+    log_root: Path | None, log_name: str, config: FusionConfig
+) -> tuple[list[Logger], Path | None]:
+    """CSV and TensorBoard logs in one folder, claimed by making it."""
+    if log_root is None:
+        return [], None
+    parent = log_root / log_name
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        taken = [-1]
+        taken += [
+            int(digits)
+            for path in parent.glob("version_*")
+            if (digits := path.name.removeprefix("version_")).isdecimal()
+        ]
+        version = max(taken) + 1
+        while True:
+            try:
+                (parent / f"version_{version}").mkdir()
+                break
+            except FileExistsError:
+                version += 1
+    except OSError as error:
+        raise StorageError(f"cannot write {parent}: {error.strerror or error}") from error
+    csv = CSVLogger(str(log_root), log_name, version, flush_logs_every_n_steps=1)
+    board = TensorBoardLogger(str(log_root), log_name, version, default_hp_metric=False)
+    # By way of JSON: tuples would become tags that only Python reads.
+    settings = json.loads(json.dumps(config.to_dict()))
+    for logger in (csv, board):
+        logger.log_hyperparams(settings)
+    return [csv, board], parent / f"version_{version}"
+
+
+def _accelerator(device: str) -> str:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: expected auto or cpu, got cuda, which this machine lacks")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {"cpu": "cpu", "cuda": "gpu"}[device]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """One thread for torch (faster on small tensors), and no chatter; both restored after."""
+    threads = torch.get_num_threads()
+    # Lightning ignores Ctrl-C for good once it has seen one; handlers belong to the main thread.
+    is_main = threading.current_thread() is threading.main_thread()
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        torch.set_num_threads(1)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for message in (
+                ".*exists and is not empty",
+                "The dirpath has changed",
+                "GPU available but not used",
+                # Lightning 2.6 on torch 2.13.
+                r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+            ):
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if is_main:
+            signal.signal(signal.SIGINT, on_interrupt)
