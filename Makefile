@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 # Newer interpreters than the system's python3 are tried too, for systems whose python3 is old.
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 

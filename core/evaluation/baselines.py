@@ -8,41 +8,28 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from core.config import FusionAgentConfig
 from core.errors import ScoresError
 from core.evaluation.scores import Scores
+from core.fusion.reward import fuse, reward_matrix
 
 FINE_GRID = tuple(float(alpha) for alpha in np.linspace(0.0, 1.0, 1001))
 """Weights tried for the best fixed one: much finer than the agent's, so that it has no handicap."""
 
 
-def fuse(
+def fused_score(
     anomaly: npt.ArrayLike, gat_prob: npt.ArrayLike, alpha: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """``(1 - alpha) * anomaly + alpha * gat_prob`` in double precision.
+    """:func:`core.fusion.reward.fuse` in double precision; shapes ``[W]``, ``alpha`` may be one.
 
     Scores come in single precision; rounding must not carry a fused score past a threshold that
     neither score passes.
     """
-    weight = np.asarray(alpha, dtype=np.float64)
-    return (1.0 - weight) * np.asarray(anomaly, np.float64) + weight * np.asarray(
-        gat_prob, np.float64
-    )
-
-
-def mean_reward(label: npt.ArrayLike, verdict: npt.ArrayLike, agent: FusionAgentConfig) -> float:
-    """The agent's objective for given verdicts: +1 where right, minus the cost where wrong.
-
-    Shapes: ``label`` and ``verdict`` are ``[W]`` of 0 and 1, ``W`` at least 1.
-    """
-    attacked, called = np.asarray(label, dtype=bool), np.asarray(verdict, dtype=bool)
-    misses = np.count_nonzero(attacked & ~called)
-    false_alarms = np.count_nonzero(~attacked & called)
-    right = len(attacked) - misses - false_alarms
-    total = right - misses * agent.miss_cost - false_alarms * agent.false_alarm_cost
-    return float(total / len(attacked))
+    parts = (np.asarray(values, np.float64) for values in (anomaly, gat_prob, alpha))
+    return np.asarray(fuse(*parts), np.float64)
 
 
 def best_fixed_alpha(
@@ -62,14 +49,16 @@ def best_fixed_alpha(
     if not len(train):
         raise ScoresError("expected training windows to choose a fixed alpha on, got none")
     agent = agent or FusionAgentConfig()
-    rewards = np.array(
+    anomaly = torch.from_numpy(np.asarray(train.anomaly_score, np.float64))
+    gat_prob = torch.from_numpy(np.asarray(train.gat_prob, np.float64))
+    label = torch.from_numpy(np.array(train.label))  # a copy: memory maps are read-only
+    # A few weights at a time: all of them at once would need gigabytes.
+    rewards = torch.cat(
         [
-            mean_reward(
-                train.label, fuse(train.anomaly_score, train.gat_prob, a) >= threshold, agent
-            )
-            for a in alphas
+            reward_matrix(anomaly, gat_prob, label, part, agent, threshold).mean(dim=0)
+            for part in torch.tensor(alphas, dtype=torch.float64).split(8)
         ]
-    )
+    ).numpy()
     best = np.flatnonzero(rewards == rewards.max())
     return float(alphas[best[len(best) // 2]])
 

@@ -13,10 +13,10 @@ from core.evaluation.baselines import (
     Stacking,
     best_fixed_alpha,
     fit_stacking,
-    fuse,
+    fused_score,
     oracle_score,
 )
-from core.evaluation.metrics import Metrics, require_finite, window_metrics
+from core.evaluation.metrics import require_finite, window_metrics
 from core.evaluation.scores import AlphaPolicy, Scores, WindowScores
 
 METHODS = ("vgae", "gat", "fixed_alpha", "stacking", "fusion", "oracle")
@@ -101,20 +101,6 @@ def compare(
     )
 
 
-def gap_closed(methods: Mapping[str, Metrics], metric: str = "accuracy") -> float | None:
-    """Share of the gap between the better single model and the oracle that fusion closes.
-
-    1 is the oracle, 0 the better model, below 0 is worse than it; None where there is no gap.
-    """
-    values = {name: methods[name][metric] for name in ("vgae", "gat", "fusion", "oracle")}
-    known = {name: value for name, value in values.items() if value is not None}
-    if len(known) < len(values):
-        return None
-    single = max(known["vgae"], known["gat"])
-    gap = known["oracle"] - single
-    return (known["fusion"] - single) / gap if gap > 0 else None
-
-
 def _score(
     split: str, cache: WindowScores, agent: AlphaPolicy, fixed_alpha: float, stacking: Stacking
 ) -> pa.Table:
@@ -136,8 +122,8 @@ def _score(
             "gat_prob": pa.array(gat_prob, pa.float32()),
             "alpha": pa.array(np.asarray(alpha, np.float32)),
             # In double precision: what a page compares with the threshold is what was counted.
-            "fused": pa.array(fuse(anomaly, gat_prob, alpha)),
-            "fixed_alpha": pa.array(fuse(anomaly, gat_prob, fixed_alpha)),
+            "fused": pa.array(fused_score(anomaly, gat_prob, alpha)),
+            "fixed_alpha": pa.array(fused_score(anomaly, gat_prob, fixed_alpha)),
             "stacking": pa.array(stacking.predict_proba(anomaly, gat_prob)),
             "oracle": pa.array(oracle_score(cache)),
         }

@@ -6,35 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from core.cache.predictions import FusionPredictionCache, write_predictions
 from core.config import FusionAgentConfig
 from core.errors import ScoresError
 from core.evaluation.baselines import (
     best_fixed_alpha,
     fit_stacking,
-    fuse,
-    mean_reward,
+    fused_score,
     oracle_score,
 )
-from tests.core.evaluation.conftest import ScoredWindows
 
 score = st.floats(0, 1, width=32)
 
 
-def windows(anomaly, gat, label):
-    """Scores as the baselines need them; where the windows lie does not matter here."""
-    nowhere = np.zeros(len(label), np.int32)
-    return ScoredWindows(
-        np.array(anomaly, np.float32),
-        np.array(gat, np.float32),
-        np.array(label, np.uint8),
-        *(nowhere, ("c",), nowhere, ("",), nowhere, nowhere, nowhere),
-    )
-
-
-def test_mean_reward_by_hand():
-    agent = replace(FusionAgentConfig(), miss_cost=3.0, false_alarm_cost=0.5)
-    # right, miss, false alarm, right
-    assert mean_reward([1, 1, 0, 0], [1, 0, 1, 0], agent) == pytest.approx((1 - 3 - 0.5 + 1) / 4)
+windows = FusionPredictionCache.from_arrays
 
 
 def test_fixed_alpha_is_the_middle_of_the_weights_that_are_right_everywhere():
@@ -61,7 +46,15 @@ def test_fixed_alpha_follows_the_threshold():
 
 def test_fixed_alpha_without_windows_is_refused():
     with pytest.raises(ScoresError, match="training windows"):
-        best_fixed_alpha(windows([], [], []))
+        best_fixed_alpha(windows([0.5], [0.5], [1]).select(slice(0, 0)))
+
+
+def test_a_memory_mapped_cache_is_read_as_it_is(tmp_path):
+    train = random_windows(50)
+    write_predictions(tmp_path / "cache.arrow", train.to_table(), {})
+    mapped = FusionPredictionCache.load(tmp_path / "cache.arrow")
+    assert best_fixed_alpha(mapped) == best_fixed_alpha(train)
+    assert fit_stacking(mapped) == fit_stacking(train)
 
 
 def random_windows(count=400):
@@ -123,4 +116,4 @@ def test_no_weight_carries_a_fused_score_past_a_threshold_that_neither_score_pas
     anomaly, gat, alpha, threshold
 ):
     called = {anomaly >= threshold, gat >= threshold}
-    assert bool(fuse(anomaly, gat, alpha) >= threshold) in called
+    assert bool(fused_score(anomaly, gat, alpha) >= threshold) in called

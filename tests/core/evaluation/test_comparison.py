@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.cache.predictions import FusionPredictionCache
 from core.config import FusionConfig, create_fusion_config
 from core.errors import ScoresError
-from core.evaluation.comparison import METHODS, SCORE_COLUMNS, compare, gap_closed
+from core.evaluation.comparison import METHODS, SCORE_COLUMNS, compare
 from core.evaluation.metrics import METRIC_NAMES, window_metrics
-from tests.core.evaluation.conftest import ScoredWindows
 
 
 class Steps:
@@ -23,14 +23,13 @@ class Steps:
 @pytest.fixture
 def caches(scored):
     train = scored([0.9, 0.1, 0.4, 0.2], [0.8, 0.2, 0.9, 0.1], [1, 0, 1, 0])
-    validation = scored([0.9, 0.1], [0.7, 0.3], [1, 0], names=("train_02/b.csv",))
+    validation = scored([0.9, 0.1], [0.7, 0.3], [1, 0], capture=["train_02/b.csv"] * 2)
     test = scored(
         #  VGAE right, GAT right, both right, both wrong | clean capture
         anomaly=[0.9, 0.4, 0.9, 0.3, 0.1, 0.6],
         gat=[0.3, 0.95, 0.9, 0.2, 0.2, 0.1],
         label=[1, 1, 1, 1, 0, 0],
-        capture=[0, 0, 0, 0, 1, 1],
-        names=("test_01/x.csv", "test_01/y.csv"),
+        capture=["test_01/x.csv"] * 4 + ["test_01/y.csv"] * 2,
         first_window=200,
     )
     return train, validation, {"test_01": test}
@@ -124,7 +123,7 @@ def test_the_threshold_moves_every_verdict(caches):
 def test_one_class_in_training_and_no_attack_in_a_test_are_said(scored, caches):
     _, validation, _ = caches
     train = scored([0.1, 0.2], [0.1, 0.3], [0, 0])
-    clean = scored([0.1], [0.2], [0], names=("test_05/c.csv",))
+    clean = scored([0.1], [0.2], [0], capture=["test_05/c.csv"])
     warnings = compare(train, validation, {"test_05": clean}, Steps(), FusionConfig()).results[
         "warnings"
     ]
@@ -132,27 +131,17 @@ def test_one_class_in_training_and_no_attack_in_a_test_are_said(scored, caches):
     assert warnings[1].startswith("test_05: no attacked window")
 
 
-def test_an_empty_validation_and_no_test_folder_are_measured_as_nothing(scored, caches):
-    comparison = compare(caches[0], scored([], [], []), {}, Steps(), FusionConfig())
+def test_an_empty_validation_and_no_test_folder_are_measured_as_nothing(caches):
+    comparison = compare(caches[0], caches[1].select(slice(0, 0)), {}, Steps(), FusionConfig())
     assert comparison.results["validation"]["windows"] == 0
     assert comparison.results["validation"]["methods"]["oracle"]["accuracy"] is None
     assert comparison.predictions.num_rows == 0
 
 
-def test_a_score_that_is_not_finite_is_refused(scored, caches):
-    broken = scored([np.nan, 0.1], [0.5, 0.5], [1, 0])
+def test_a_score_that_is_not_finite_is_refused(caches):
+    broken = replace(caches[1], anomaly_score=np.array([np.nan, 0.1], np.float32))
     with pytest.raises(ScoresError, match="finite"):
         compare(caches[0], broken, {}, Steps(), FusionConfig())
-
-
-def test_gap_closed_by_hand():
-    methods = {
-        name: {"accuracy": value}
-        for name, value in {"vgae": 0.8, "gat": 0.9, "fusion": 0.975, "oracle": 1.0}.items()
-    }
-    assert gap_closed(methods) == pytest.approx(0.75)
-    assert gap_closed({**methods, "oracle": {"accuracy": 0.9}}) is None
-    assert gap_closed({**methods, "fusion": {"accuracy": None}}) is None
 
 
 score = st.floats(0, 1, width=32)
@@ -167,11 +156,7 @@ def test_oracle_is_never_below_what_a_weight_can_do(rows, threshold):
         def alpha(self, anomaly, gat_prob):
             return alpha
 
-    zeros = np.zeros(len(rows), np.int32)
-    cache = ScoredWindows(
-        *(anomaly, gat, label.astype(np.uint8), zeros, ("test_01/a",), zeros - 1, ()),
-        *(zeros, zeros.astype(float), zeros.astype(float)),
-    )
+    cache = FusionPredictionCache.from_arrays(anomaly, gat, label)
     config = create_fusion_config(evaluation={"threshold": threshold})
     results = compare(cache, cache, {"test_01": cache}, AnyPolicy(), config).results
     methods = results["scenarios"]["test_01"]["methods"]
@@ -179,4 +164,3 @@ def test_oracle_is_never_below_what_a_weight_can_do(rows, threshold):
         assert methods["oracle"]["accuracy"] >= methods[name]["accuracy"]
         if methods["oracle"]["auroc"] is not None:
             assert methods["oracle"]["auroc"] >= methods[name]["auroc"] - 1e-12
-    assert gap_closed(methods) is None or gap_closed(methods) <= 1.0
