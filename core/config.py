@@ -99,6 +99,9 @@ class DetectorConfig(Settings):
         4, "cross-fitting: detectors trained without one part of the captures", low=2, high=32
     )
     batch_size: int = setting(128, "windows per gradient step", low=1, high=65_536)
+    windows_per_epoch: int = setting(
+        8192, "windows drawn per epoch at most", low=1, high=100_000_000
+    )
     val_fraction: float = setting(
         0.15, "share of windows held out to pick the epoch", low=0.01, high=0.9
     )

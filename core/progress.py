@@ -61,3 +61,23 @@ class StreamReporter:
         self.stream.flush()
 
     def check(self) -> None: ...
+
+
+class PartReporter:
+    """Shows one of several like parts of a step as its share of the whole step."""
+
+    def __init__(self, reporter: Reporter, part: int, parts: int, name: str) -> None:
+        self.reporter, self.part, self.parts, self.name = reporter, part, parts, name
+
+    def progress(self, step: str, fraction: float, message: str = "") -> None:
+        text = ", ".join(filter(None, (self.name, message)))
+        self.reporter.progress(step, (self.part + fraction) / self.parts, text)
+
+    def metrics(self, step: str, values: Mapping[str, float]) -> None:
+        self.reporter.metrics(f"{step} {self.name}".rstrip(), values)
+
+    def log(self, message: str) -> None:
+        self.reporter.log(message)
+
+    def check(self) -> None:
+        self.reporter.check()

@@ -51,6 +51,9 @@ class VGAE(nn.Module):
     edge_std: Tensor
     window_mean: Tensor
     window_std: Tensor
+    component_center: Tensor
+    component_spread: Tensor
+    threshold: Tensor
 
     def __init__(
         self,
@@ -65,6 +68,10 @@ class VGAE(nn.Module):
         for name, size in (("x", in_channels), ("edge", edge_dim), ("window", window_dim)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
+        # Calibration, set after training (cf. core.detectors.scoring).
+        self.register_buffer("component_center", torch.zeros(len(COMPONENTS)))
+        self.register_buffer("component_spread", torch.ones(len(COMPONENTS)))
+        self.register_buffer("threshold", torch.ones(()))
         self.embed = nn.Linear(in_channels, hidden)
         self.convs = nn.ModuleList(
             GINEConv(_mlp(hidden, hidden, hidden), edge_dim=edge_dim) for _ in range(2)

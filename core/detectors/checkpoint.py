@@ -1,0 +1,87 @@
+"""Detectors on disk: weights and configuration in one safetensors file, which cannot run code."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from core.config import GATConfig, Settings, VGAEConfig, override
+from core.detectors.gat import GAT
+from core.detectors.vgae import VGAE
+from core.errors import CheckpointError, ConfigError
+from core.files import atomic_path
+
+C = TypeVar("C", bound=Settings)
+M = TypeVar("M", bound=nn.Module)
+
+
+def save_detector(model: VGAE | GAT, path: Path) -> None:
+    """Write a detector's weights, calibration and configuration."""
+    metadata = {"kind": type(model).__name__, "config": json.dumps(model.config.to_dict())}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def load_vgae(path: Path) -> VGAE:
+    """Read a VGAE, ready to score.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another detector or another shape.
+    """
+    config, tensors = _read(path, "VGAE", VGAEConfig())
+    return _fill(VGAE(config), tensors, path)
+
+
+def load_gat(path: Path) -> GAT:
+    """Read a GAT, ready to score.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another detector or another shape.
+    """
+    config, tensors = _read(path, "GAT", GATConfig())
+    return _fill(GAT(config), tensors, path)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over a model's parameters and buffers, in order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path, kind: str, defaults: C) -> tuple[C, dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such {kind} checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = override(defaults, json.loads(metadata.get("config", "{}")))
+    except (SafetensorError, ConfigError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: not a {kind} checkpoint, or damaged ({error})") from error
+    if metadata.get("kind") != kind:
+        raise CheckpointError(
+            f"{path}: expected a {kind} checkpoint, got one of {metadata.get('kind', 'no kind')}"
+        )
+    return config, tensors
+
+
+def _fill(model: M, tensors: dict[str, torch.Tensor], path: Path) -> M:
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise CheckpointError(
+                f"{path}: checkpoint of another shape: {name} is {found.get(name, 'missing')}, "
+                f"expected {expected.get(name, 'nothing')}"
+            )
+    model.load_state_dict(tensors)
+    return model.eval()

@@ -1,0 +1,223 @@
+"""Detectors trained on everything, and others that each leave out one part of the captures.
+
+The scores that the fusion agent learns from come from the latter: a detector knows the captures
+that it was trained on, and on those it looks better than it is.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.config import DetectorConfig
+from core.detectors.checkpoint import load_gat, load_vgae, save_detector
+from core.detectors.gat import GAT
+from core.detectors.prepare import PreparedCapture
+from core.detectors.scoring import (
+    anomaly_score,
+    attack_log_odds,
+    center_and_spread,
+    clean_threshold,
+    deviation,
+    error_components,
+    probability,
+)
+from core.detectors.training import fit_gat, fit_vgae, hold_out
+from core.detectors.vgae import VGAE
+from core.errors import CheckpointError, DatasetError
+from core.files import atomic_path
+from core.graphs.tensors import GraphTensors
+from core.progress import PartReporter, Reporter
+
+FINAL = -1
+"""Fold number of the detectors that were trained on all training captures."""
+UNDECIDED = 0.5
+"""Attack probability where no GAT could be trained."""
+
+
+@dataclass(frozen=True)
+class Detectors:
+    """A VGAE and, where there was an attack to learn from, a GAT."""
+
+    vgae: VGAE
+    gat: GAT | None
+
+
+@dataclass(frozen=True)
+class DetectorStack:
+    """The final detectors and those of each fold."""
+
+    final: Detectors
+    folds: tuple[Detectors, ...] = ()
+
+    def of(self, fold: int) -> Detectors:
+        """Detectors of a fold, or the final ones for :data:`FINAL`."""
+        return self.final if fold == FINAL else self.folds[fold]
+
+    def save(self, folder: Path, fingerprint: dict[str, object]) -> None:
+        """Write all detectors and what they were made from, atomically."""
+        with atomic_path(folder) as temporary:
+            for name, detectors in [("final", self.final)] + [
+                (f"fold_{i}", d) for i, d in enumerate(self.folds)
+            ]:
+                save_detector(detectors.vgae, temporary / name / "vgae.safetensors")
+                if detectors.gat is not None:
+                    save_detector(detectors.gat, temporary / name / "gat.safetensors")
+            about = {"folds": len(self.folds), "fingerprint": fingerprint}
+            (temporary / "detectors.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "DetectorStack":
+        """Read a saved stack.
+
+        Raises:
+            CheckpointError: if a file is missing, damaged or of another shape.
+        """
+        try:
+            about = json.loads((folder / "detectors.json").read_text(encoding="utf-8"))
+            folds = int(about["folds"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder}: no trained detectors there ({error})") from error
+
+        def read(name: str) -> Detectors:
+            gat = folder / name / "gat.safetensors"
+            return Detectors(
+                load_vgae(folder / name / "vgae.safetensors"),
+                load_gat(gat) if gat.exists() else None,
+            )
+
+        return cls(read("final"), tuple(read(f"fold_{i}") for i in range(folds)))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of ``W`` windows of one capture."""
+
+    windows: npt.NDArray[np.int64]
+    """``[W]`` index in the capture."""
+    anomaly_score: npt.NDArray[np.float64]
+    gat_prob: npt.NDArray[np.float64]
+    components: npt.NDArray[np.float64]
+    """``[W, len(COMPONENTS)]`` log reconstruction errors."""
+    deviation: npt.NDArray[np.float64]
+    """``[W]`` what the anomaly score is made from (:func:`core.detectors.scoring.deviation`)."""
+
+
+def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.device) -> Scores:
+    """Score a capture's windows; commissioning windows serve as reference and are left out."""
+    graphs = GraphTensors.join([(capture.store, capture.relative)], device)
+    vgae = detectors.vgae.to(device)
+    components = error_components(vgae, graphs)
+    if len(capture.commissioning):
+        center, spread = center_and_spread(components[capture.commissioning])
+    else:
+        center = vgae.component_center.double().cpu().numpy()
+        spread = vgae.component_spread.double().cpu().numpy()
+    scored = components[capture.scored]
+    distance = deviation(scored, center, spread)
+    gat_prob = np.full(len(scored), UNDECIDED)
+    if detectors.gat is not None:
+        gat_prob = probability(attack_log_odds(detectors.gat.to(device), graphs))[capture.scored]
+    return Scores(
+        windows=capture.scored,
+        anomaly_score=anomaly_score(distance, float(vgae.threshold)),
+        gat_prob=gat_prob,
+        components=scored,
+        deviation=distance,
+    )
+
+
+def assign_folds(
+    labels: Sequence[npt.NDArray[np.uint8]], folds: int
+) -> list[npt.NDArray[np.int64]]:
+    """Fold of every window of every capture.
+
+    Whole captures go to one fold, attacked and attack-free ones each dealt out in turn, so that
+    every other fold keeps attacks to learn from. Where at most one capture holds attacks (or there
+    is one capture in all), each capture is cut in two at the middle of its attacked windows.
+    """
+    attacked = [bool(y.any()) for y in labels]
+    if sum(attacked) == 1 or len(labels) == 1:
+        return [_halves(y) for y in labels]
+    groups = min(folds, sum(attacked) or len(labels))
+    # Attack-free captures are dealt out from the other end, to even out the folds' sizes.
+    turn = {True: 0, False: groups - 1}
+    result = []
+    for y, has_attack in zip(labels, attacked, strict=True):
+        result.append(np.full(len(y), turn[has_attack] % groups))
+        turn[has_attack] += 1 if has_attack else -1
+    return result
+
+
+def train_stack(
+    captures: Sequence[PreparedCapture],
+    config: DetectorConfig,
+    device: torch.device,
+    reporter: Reporter,
+) -> DetectorStack:
+    """Train the final detectors and one pair per fold, and set the anomaly threshold.
+
+    The threshold, where the anomaly score is 0.5, comes from clean windows that the scoring VGAE
+    has not seen.
+
+    Raises:
+        DatasetError: if there is no clean window to learn from.
+    """
+    graphs = GraphTensors.join([(c.store, c.relative) for c in captures], device)
+    offset = np.cumsum([0] + [len(c.store) for c in captures])
+    usable = np.concatenate([c.scored + o for c, o in zip(captures, offset, strict=False)])
+    owner = np.repeat(np.arange(len(captures)), [len(c.store) for c in captures])
+    label = np.concatenate([c.store.y for c in captures])
+    fold = np.concatenate(assign_folds([c.store.y for c in captures], config.folds))
+    if not (label[usable] == 0).any():
+        raise DatasetError("no attack-free window in the training captures: nothing to learn from")
+
+    # Part 0 is everything; every further part leaves one fold out.
+    parts = [usable] + [usable[fold[usable] != n] for n in range(int(fold.max()) + 1)]
+    names = ["", *(f"fold {n}" for n in range(1, len(parts)))]
+    if not all((label[part] == 0).any() for part in parts):
+        raise DatasetError(
+            "cross-fitting needs attack-free windows in at least two training captures, "
+            "or in both halves of the only one"
+        )
+    held = [hold_out(owner[p], label[p], config.val_fraction, config.seed) for p in parts]
+    vgaes: list[VGAE] = []
+    gats: list[GAT | None] = []
+    for number, (part, out) in enumerate(zip(parts, held, strict=True)):
+        listener = PartReporter(reporter, number, len(parts), names[number])
+        train, validation = part[~out], part[out]
+        clean = [some[label[some] == 0] for some in (train, validation)]
+        vgaes.append(fit_vgae(graphs, clean[0], clean[1], config, listener))
+    for number, (part, out) in enumerate(zip(parts, held, strict=True)):
+        listener = PartReporter(reporter, number, len(parts), names[number])
+        train, validation = part[~out], part[out]
+        if label[train].any():
+            gats.append(fit_gat(graphs, train, validation, config, listener))
+        else:
+            gats.append(None)
+            reporter.log(
+                f"GAT {names[number]}: no attacked window to learn from; it stays undecided"
+            )
+    final, *folds = map(Detectors, vgaes, gats)
+    distances = []
+    for number, detectors in enumerate(folds):
+        for capture, start in zip(captures, offset, strict=False):
+            rows = capture.scored + start
+            wanted = (fold[rows] == number) & (label[rows] == 0)
+            if wanted.any():
+                distances.append(score_capture(detectors, capture, device).deviation[wanted])
+    threshold = clean_threshold(np.concatenate(distances))
+    for detectors in (final, *folds):
+        detectors.vgae.threshold.fill_(threshold)
+    return DetectorStack(final, tuple(folds))
+
+
+def _halves(label: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """0 up to the middle of the attacked windows (of all, where none is), 1 after it."""
+    rows = np.flatnonzero(label)
+    middle = int(rows[len(rows) // 2]) if len(rows) else len(label) // 2
+    return (np.arange(len(label)) >= middle).astype(np.int64)

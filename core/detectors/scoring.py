@@ -1,0 +1,81 @@
+"""From graphs to the two scores: reductions over the whole batch, no loop over windows."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.detectors.gat import GAT
+from core.detectors.vgae import COMPONENTS, VGAE
+from core.graphs.tensors import GraphTensors
+
+BATCH = 512
+"""Windows scored at once."""
+SPREAD_FLOOR = 0.05
+"""Spread of a log error below which a difference counts as noise."""
+CLEAN_QUANTILE = 0.995
+"""Share of clean windows, not trained on, that should score below 0.5."""
+
+
+@torch.inference_mode()
+def error_components(model: VGAE, graphs: GraphTensors) -> npt.NDArray[np.float64]:
+    """``[G, len(COMPONENTS)]`` log reconstruction errors of every window."""
+    if not len(graphs):
+        return np.empty((0, len(COMPONENTS)))
+    index = torch.arange(len(graphs), device=graphs.y.device)
+    parts = [model.components(graphs.gather(i)) for i in index.split(BATCH)]
+    return torch.cat(parts).double().cpu().numpy()
+
+
+@torch.inference_mode()
+def attack_log_odds(model: GAT, graphs: GraphTensors) -> npt.NDArray[np.float64]:
+    """``[G]`` log-odds that a window holds an attack."""
+    if not len(graphs):
+        return np.empty(0)
+    index = torch.arange(len(graphs), device=graphs.y.device)
+    parts = [model(graphs.gather(i)) for i in index.split(BATCH)]
+    return torch.cat(parts).double().cpu().numpy()
+
+
+def probability(log_odds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Logistic function, without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * log_odds))
+
+
+def center_and_spread(
+    components: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Median and scaled median absolute deviation of clean windows' components, per component."""
+    center = np.median(components, axis=0)
+    spread = 1.4826 * np.median(np.abs(components - center), axis=0)
+    return center, spread + SPREAD_FLOOR
+
+
+def deviation(
+    components: npt.NDArray[np.float64],
+    center: npt.NDArray[np.float64],
+    spread: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """``[G]`` root mean square, over the components, of how far each lies above normal.
+
+    A window reconstructed better than usual is not anomalous: only excess counts.
+    """
+    excess = np.maximum((components - center) / spread, 0.0)
+    return np.sqrt((excess**2).mean(axis=1))
+
+
+def anomaly_score(deviations: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.float64]:
+    """Map deviations to [0, 1], with 0.5 at the threshold: ``d^2 / (d^2 + t^2)``."""
+    square = deviations**2
+    return square / (square + threshold**2)
+
+
+def calibrate(model: VGAE, clean: npt.NDArray[np.float64]) -> None:
+    """Set the model's own center and spread from clean windows' components ``[G, C]``."""
+    center, spread = center_and_spread(clean)
+    model.component_center.copy_(torch.from_numpy(center))
+    model.component_spread.copy_(torch.from_numpy(spread))
+
+
+def clean_threshold(deviations: npt.NDArray[np.float64]) -> float:
+    """Deviation that :data:`CLEAN_QUANTILE` of clean, held-out windows stay below."""
+    return max(float(np.quantile(deviations, CLEAN_QUANTILE)), 1e-6)

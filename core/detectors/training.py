@@ -1,0 +1,259 @@
+"""Training of both detectors with Lightning."""
+
+import copy
+import warnings
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from core.config import DetectorConfig, GATConfig, VGAEConfig
+from core.detectors.gat import GAT
+from core.detectors.scoring import calibrate, error_components
+from core.detectors.vgae import VGAE
+from core.graphs.tensors import GraphTensors
+from core.progress import Reporter
+
+LARGEST_CLASS_WEIGHT = 20.0
+STD_FLOOR = 0.01
+"""Keeps a feature that never moves in training from dividing by zero."""
+
+
+class WindowBatches:
+    """Index batches over chosen windows, shuffled anew in every epoch from a seed."""
+
+    def __init__(self, index: Tensor, batch_size: int, seed: int, limit: int | None = None) -> None:
+        self.index, self.batch_size, self.limit = index, batch_size, limit
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        windows = min(len(self.index), self.limit or len(self.index))
+        return -(-windows // self.batch_size)
+
+    def __iter__(self) -> Any:
+        order = torch.randperm(len(self.index), generator=self.generator)[: self.limit]
+        return iter(self.index[order.to(self.index.device)].split(self.batch_size))
+
+
+class DetectorModule(L.LightningModule):
+    """Shared by both detectors: optimiser, schedule, and the loss on held-out windows."""
+
+    def __init__(self, model: VGAE | GAT, graphs: GraphTensors, lr: float, steps: int, seed: int):
+        super().__init__()
+        self.model = model
+        self.graphs = graphs
+        self.lr, self.steps, self.seed = lr, steps, seed
+
+    def loss(self, index: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Loss of the windows ``index``."""
+        raise NotImplementedError
+
+    def on_fit_start(self) -> None:
+        self.generator = torch.Generator(device=self.device).manual_seed(self.seed)
+
+    def training_step(self, index: Tensor, batch_idx: int) -> Tensor:
+        loss = self.loss(index, self.generator)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(index))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        # The same noise in every epoch, so that epochs can be compared.
+        self.val_generator = torch.Generator(device=self.device).manual_seed(self.seed + 1)
+
+    def validation_step(self, index: Tensor, batch_idx: int) -> None:
+        loss = self.loss(index, self.val_generator)
+        self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(index))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.lr, total_steps=max(self.steps, 2)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class VGAEModule(DetectorModule):
+    """Trains a VGAE on clean windows."""
+
+    model: VGAE
+
+    def loss(self, index: Tensor, generator: torch.Generator | None) -> Tensor:
+        assert generator is not None
+        return self.model.loss(self.graphs.gather(index), generator)
+
+
+class GATModule(DetectorModule):
+    """Trains a GAT on labelled windows; the rarer class weighs more."""
+
+    model: GAT
+
+    def __init__(self, *args: Any, attack_weight: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.attack_weight = torch.tensor(attack_weight)
+
+    def loss(self, index: Tensor, generator: torch.Generator | None) -> Tensor:
+        batch = self.graphs.gather(index)
+        return nn.functional.binary_cross_entropy_with_logits(
+            self.model(batch), batch.y, pos_weight=self.attack_weight.to(batch.y.device)
+        )
+
+
+class KeepBest(Callback):
+    """Reports every epoch and keeps the weights of the one with the lowest held-out loss."""
+
+    def __init__(self, step: str, epochs: int, reporter: Reporter) -> None:
+        self.step, self.epochs, self.reporter = step, epochs, reporter
+        self.best: float = float("inf")
+        self.state: dict[str, Tensor] = {}
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.reporter.check()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        epoch = trainer.current_epoch
+        self.reporter.metrics(self.step, {"epoch": epoch, **values})
+        self.reporter.progress(
+            self.step, (epoch + 1) / self.epochs, f"epoch {epoch + 1} of {self.epochs}"
+        )
+        if values["val_loss"] < self.best:
+            self.best = values["val_loss"]
+            assert isinstance(module, DetectorModule)
+            self.state = copy.deepcopy(module.model.state_dict())
+
+
+def hold_out(
+    capture: npt.NDArray[np.int64], label: npt.NDArray[np.uint8], fraction: float, seed: int
+) -> npt.NDArray[np.bool_]:
+    """``[G]`` True for windows held out: whole stretches of time, a share of every class.
+
+    Neighbouring windows look alike, so single windows picked at random would not be held out at
+    all. Each run of one capture with one label is cut in pieces and some of them are taken.
+    """
+    change = np.flatnonzero((np.diff(capture) != 0) | (np.diff(label.astype(np.int64)) != 0)) + 1
+    run = np.zeros(len(label), np.int64)
+    run[change] = 1
+    run = np.cumsum(run)
+    within = np.arange(len(label)) - np.concatenate([[0], change])[run]
+    piece = np.unique(np.stack([run, within // 25]), axis=1, return_inverse=True)[1].ravel()
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(label), bool)
+    for value in np.unique(label):
+        pieces = np.unique(piece[label == value])
+        if len(pieces) > 1:
+            chosen = rng.permutation(pieces)[: max(1, round(fraction * len(pieces)))]
+            held |= np.isin(piece, chosen)
+    return held
+
+
+def fit_vgae(
+    graphs: GraphTensors,
+    train: npt.NDArray[np.int64],
+    validation: npt.NDArray[np.int64],
+    config: DetectorConfig,
+    reporter: Reporter,
+    step: str = "vgae",
+) -> VGAE:
+    """Train a VGAE on the clean windows ``train`` and calibrate it on all clean windows given."""
+    torch.manual_seed(config.seed)
+    model = VGAE(config.vgae)
+    _standardise(model, graphs, train)
+    _fit(VGAEModule, model, graphs, train, validation, config, config.vgae, reporter, step)
+    clean = torch.from_numpy(np.sort(np.concatenate([train, validation])))
+    calibrate(model, error_components(model, graphs)[clean])
+    return model
+
+
+def fit_gat(
+    graphs: GraphTensors,
+    train: npt.NDArray[np.int64],
+    validation: npt.NDArray[np.int64],
+    config: DetectorConfig,
+    reporter: Reporter,
+    step: str = "gat",
+) -> GAT:
+    """Train a GAT on the labelled windows ``train``, which must hold both classes."""
+    torch.manual_seed(config.seed)
+    model = GAT(config.gat)
+    _standardise(model, graphs, train)
+    share = float(graphs.y[torch.from_numpy(train)].mean())
+    weight = min((1 - share) / share, LARGEST_CLASS_WEIGHT)
+    _fit(
+        GATModule,
+        model,
+        graphs,
+        train,
+        validation,
+        config,
+        config.gat,
+        reporter,
+        step,
+        attack_weight=weight,
+    )
+    return model
+
+
+def _fit(
+    module_type: type[DetectorModule],
+    model: VGAE | GAT,
+    graphs: GraphTensors,
+    train: npt.NDArray[np.int64],
+    validation: npt.NDArray[np.int64],
+    config: DetectorConfig,
+    settings: VGAEConfig | GATConfig,
+    reporter: Reporter,
+    step: str,
+    **options: Any,
+) -> None:
+    """Train ``model`` in place; it ends with the weights of its best epoch."""
+    device = graphs.y.device
+    batches = WindowBatches(
+        torch.from_numpy(train).to(device),
+        config.batch_size,
+        config.seed,
+        config.windows_per_epoch,
+    )
+    held = torch.from_numpy(validation if len(validation) else train).to(device)
+    steps = len(batches) * settings.epochs
+    module = module_type(model, graphs, settings.lr, steps, config.seed, **options)
+    keep = KeepBest(step, settings.epochs, reporter)
+    with warnings.catch_warnings():
+        # Our batches are index tensors already on the device: workers would only slow them down.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*`.*lr_scheduler.step.*`.*")
+        trainer = L.Trainer(
+            max_epochs=settings.epochs,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            gradient_clip_val=5.0,
+            callbacks=[keep],
+        )
+        trainer.fit(
+            module,
+            DataLoader(batches, batch_size=None),  # type: ignore[arg-type]
+            DataLoader(held.split(2048), batch_size=None),
+        )
+    model.load_state_dict(keep.state)
+    model.to(device).eval()
+
+
+def _standardise(model: VGAE | GAT, graphs: GraphTensors, train: npt.NDArray[np.int64]) -> None:
+    """Set the model's feature means and spreads from the training windows."""
+    model.to(graphs.y.device)
+    batch = graphs.gather(torch.from_numpy(train).to(graphs.y.device))
+    for name, value in (("x", batch.x), ("edge", batch.edge_attr), ("window", batch.window_attr)):
+        getattr(model, f"{name}_mean").copy_(value.mean(0))
+        getattr(model, f"{name}_std").copy_(value.std(0, correction=0) + STD_FLOOR)
