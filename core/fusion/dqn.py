@@ -31,6 +31,11 @@ class Batch(NamedTuple):
     live: torch.Tensor | None = None
     """``[B]``: 0 where the recording ends, else 1."""
 
+    def part(self, rows: slice) -> "Batch":
+        """Some of the transitions."""
+        tensors = {name: t[rows] for name, t in self._asdict().items() if t is not None}
+        return self._replace(**tensors)
+
 
 @dataclass
 class Learner:

@@ -90,6 +90,17 @@ class FusionLightningModule(pl.LightningModule):
     alpha_mean, alpha_std, q_spread, gap_closed`` (those that are undefined are left out).
     """
 
+    alphas: torch.Tensor
+    """``[A]``"""
+    train_states: torch.Tensor
+    """``[W, 2]``, with ``train_labels, next_row, live`` of ``[W]``."""
+    train_labels: torch.Tensor
+    next_row: torch.Tensor
+    live: torch.Tensor
+    """0 where a recording ends, else 1."""
+    val_states: torch.Tensor
+    val_labels: torch.Tensor
+
     def __init__(
         self,
         agent_cfg: FusionAgentConfig,
@@ -187,15 +198,16 @@ class FusionLightningModule(pl.LightningModule):
             if self.updates % self.agent_cfg.target_update == 0:
                 update_target(self.learner)
         # Lightning counts the steps of its own wrapper, and checkpoints only when they move.
-        self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_ready()
-        self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_completed()
+        steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        steps.increment_ready()
+        steps.increment_completed()
 
     def _all_actions_batches(self, rows: torch.Tensor) -> Iterator[Batch]:
         """``[U, B]`` rows to ``U`` batches that carry the reward of every action."""
         batch = self._transitions(rows.flatten())
         size = rows.shape[1]
         for start in range(0, rows.numel(), size):
-            yield Batch(*(None if t is None else t[start : start + size] for t in batch))
+            yield batch.part(slice(start, start + size))
 
     def _sampled_batches(self, rows: torch.Tensor, replay: ReplayBuffer) -> Iterator[Batch]:
         """Visit ``[U, B]`` rows; after each ``B`` of them, give a batch from the memory."""

@@ -1,6 +1,7 @@
 """The value of every alpha in a state: a multi-layer perceptron."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -30,7 +31,7 @@ class QNetwork(nn.Module):
         self.hidden_dims = tuple(hidden_dims)
         widths = (2 * state_dim, *self.hidden_dims)
         layers: list[nn.Module] = []
-        for width, following in zip(widths, widths[1:], strict=False):
+        for width, following in pairwise(widths):
             layers += [_linear(width, following, generator), nn.ReLU()]
         layers.append(_linear(widths[-1], actions, generator))
         self.layers = nn.Sequential(*layers)
