@@ -11,9 +11,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from core.captures.dataset import list_datasets
 from core.cli.foreground import LabelledReporter, run_in_foreground
 from core.config import DEVICES, PROTOCOLS, FusionConfig, override
-from core.errors import InputError
+from core.errors import ConfigError, DatasetError, InputError
 from core.progress import Reporter, StreamReporter
 from core.workspace import Workspace
 
@@ -77,6 +78,21 @@ def changed(config: FusionConfig, changes: Mapping[str, Any]) -> FusionConfig:
     return override(config, {name: value for name, value in changes.items() if value is not None})
 
 
+def require_dataset(name: str, workspace: Workspace) -> None:
+    """Say how to get a data set that is not there, before a run is started for it.
+
+    Raises:
+        DatasetError: if it is neither in the workspace nor a folder.
+    """
+    names = list_datasets(workspace)
+    if name not in names and not Path(name).is_dir():
+        raise DatasetError(
+            f"no data set {name!r}: {workspace.datasets} has {', '.join(names)}; to add one, "
+            "put its folders (train_01_attack_free, train_02_with_attacks, test_*) into "
+            f"{workspace.datasets / name}, or give the path of the folder that holds them"
+        )
+
+
 def train(
     config: FusionConfig,
     kind: str = "fusion",
@@ -118,9 +134,12 @@ def train(
 def train_and_tell(config: FusionConfig, kind: str = "fusion") -> None:
     """Train, then say on standard output what came of it and where it lies."""
     workspace = Workspace.default()
+    require_dataset(config.data.dataset, workspace)
     run_dir = train(config, kind, workspace)
     if kind == "fusion":
-        print(scores_table(json.loads((run_dir / "results.json").read_text(encoding="utf-8"))))
+        results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
+        print(f"data set      {results['dataset']}{' (simulated)' * results['simulated']}")
+        print(scores_table(results))
         print(f"saved models  {workspace.saved_models}")
     print(f"run           {run_dir}")
 
@@ -153,6 +172,10 @@ def sweep_and_tell(config: FusionConfig, overrides: Sequence[str], parallel: int
 
     workspace = Workspace.default()
     configs = expand_sweep(config, overrides)
+    if parallel is not None and parallel < 1:
+        raise ConfigError(f"expected --jobs of at least 1, got {parallel}")
+    for name in dict.fromkeys(c.data.dataset for c in configs):
+        require_dataset(name, workspace)
     cached = {replace(c.data, val_fraction=config.data.val_fraction) for c in configs}
     shared = len(cached) == len({data.dataset for data in cached})
     if shared:
