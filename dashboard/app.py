@@ -1,0 +1,33 @@
+"""The dashboard's entry: ``streamlit run dashboard/app.py``."""
+
+import importlib
+import threading
+
+import streamlit as st
+
+from dashboard.context import COMPARISON, DATASETS, HOME, POLICY, TRAINING, jobs
+
+
+@st.cache_resource
+def warm_up() -> None:
+    """Once per server: find the runs again, and load what is slow before a page asks for it."""
+    jobs()
+    threading.Thread(
+        target=importlib.import_module, args=("plotly.graph_objects",), daemon=True
+    ).start()
+
+
+st.set_page_config(page_title="CAN-Graph Fusion", page_icon=":material/hub:", layout="wide")
+warm_up()
+st.navigation(
+    [
+        st.Page(HOME, title="Home", icon=":material/home:", default=True),
+        st.Page(DATASETS, title="Data sets", icon=":material/database:", url_path="datasets"),
+        st.Page(TRAINING, title="Training", icon=":material/model_training:", url_path="training"),
+        st.Page(POLICY, title="Policy", icon=":material/grid_on:", url_path="policy"),
+        st.Page(
+            COMPARISON, title="Comparison", icon=":material/leaderboard:", url_path="comparison"
+        ),
+    ],
+    position="top",
+).run()

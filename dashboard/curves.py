@@ -1,0 +1,199 @@
+"""Live training curves: what a run said, gathered in the session, and drawn with ECharts.
+
+ECharts redraws in place when data is added; a Plotly chart would be mounted anew, flicker and lose
+its zoom. Smoothing and log axes are widgets, so they survive too.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.jobs.events import Event
+from dashboard.palette import METHODS
+
+MAX_POINTS = 4000
+"""Points of one curve kept in a session; beyond it every second one is dropped."""
+LOG_LINES = 200
+
+TRAIN, VALIDATION, EXTRA = METHODS["vgae"].color, METHODS["fusion"].color, METHODS["gat"].color
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One small chart: which metrics of which step, and what the axis says."""
+
+    step: str
+    title: str
+    lines: Mapping[str, tuple[str, str]]
+    """Metric -> (name, colour)."""
+    can_log: bool = False
+    """Whether a log axis makes sense: losses."""
+    best: str = ""
+    """Metric whose highest value is named under the title."""
+    band: tuple[str, str] | None = None
+    """(mean, standard deviation) metrics drawn as a band."""
+
+
+DETECTOR_CHARTS = (
+    Chart(
+        "vgae",
+        "VGAE loss",
+        {"train_loss": ("training", TRAIN), "val_loss": ("held out", VALIDATION)},
+        can_log=True,
+    ),
+    Chart(
+        "gat",
+        "GAT loss",
+        {"train_loss": ("training", TRAIN), "val_loss": ("held out", VALIDATION)},
+        can_log=True,
+    ),
+    Chart("gat", "GAT F1 on held-out windows", {"val_f1": ("held out", VALIDATION)}, best="val_f1"),
+)
+FUSION_CHARTS = (
+    Chart(
+        "fusion",
+        "Reward per window",
+        {"train_reward": ("training", TRAIN), "val_reward": ("validation", VALIDATION)},
+        best="val_reward",
+    ),
+    Chart(
+        "fusion",
+        "Validation accuracy and F1",
+        {"val_accuracy": ("accuracy", TRAIN), "val_f1": ("F1", VALIDATION)},
+        best="val_f1",
+    ),
+    Chart(
+        "fusion",
+        "Alpha, mean and spread",
+        {"alpha_mean": ("mean", EXTRA)},
+        band=("alpha_mean", "alpha_std"),
+    ),
+    Chart(
+        "fusion",
+        "Gap to the oracle closed",
+        {"gap_closed": ("share", VALIDATION)},
+        best="gap_closed",
+    ),
+    Chart("fusion", "Loss", {"train_loss": ("training", TRAIN)}, can_log=True),
+    Chart("fusion", "Exploration (epsilon)", {"epsilon": ("epsilon", EXTRA)}),
+)
+
+
+@dataclass
+class Drained:
+    """What this session has read of one run so far."""
+
+    seq: int = 0
+    points: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Step -> metrics in the order they came."""
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+
+    def take(self, events: list[Event]) -> None:
+        """Add new events; those already taken are passed over."""
+        for event in events:
+            if event["seq"] <= self.seq:
+                continue
+            self.seq = event["seq"]
+            if event["type"] == "metrics":
+                points = self.points.setdefault(event["step"], [])
+                points.append(event["values"])
+                if len(points) > MAX_POINTS:
+                    del points[1:-1:2]
+            elif event["type"] == "log":
+                self.log.append(event["message"])
+            elif event["type"] == "state":
+                self.log.append(f"[{event['state']}] {event.get('error', '')}".rstrip())
+
+    def frame(self, step: str) -> pd.DataFrame:
+        """All points of a step, with column ``x`` to draw them over.
+
+        A step that is fitted several times (cross-fitting) counts its epochs from 1 again; ``x``
+        goes on counting, and an empty row between two fits breaks the line.
+        """
+        rows: list[dict[str, Any]] = []
+        start, last = 0.0, 0.0
+        for i, values in enumerate(self.points.get(step, ())):
+            epoch = float(values.get("epoch") or 0 if "epoch" in values else i + 1)
+            if rows and epoch <= last:
+                start = rows[-1]["x"]
+                rows.append({"x": start + 0.5})
+            last = epoch
+            rows.append({**values, "x": start + epoch})
+        return pd.DataFrame(rows)
+
+
+def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -> dict[str, Any]:
+    """ECharts option of one chart.
+
+    Args:
+        points: :meth:`Drained.frame` of the chart's step.
+        smoothing: weight of the past in an exponential moving average, 0 (none) to below 1; the
+            raw values stay visible, faint.
+        log_axis: draw the y axis logarithmically where the chart can be.
+    """
+    log_axis = log_axis and chart.can_log
+    data = pd.DataFrame({"x": points["x"]}) if "x" in points else pd.DataFrame({"x": []})
+    series: list[dict[str, Any]] = []
+    for metric, (name, color) in chart.lines.items():
+        if metric not in points:
+            continue
+        raw = pd.to_numeric(points[metric])
+        if log_axis:
+            raw = raw.where(raw > 0)
+        data[metric] = raw
+        style = {"type": "line", "showSymbol": len(raw) < 2, "color": color, "connectNulls": False}
+        if smoothing > 0:
+            data[f"{metric} smooth"] = raw.ewm(alpha=1 - smoothing).mean().where(raw.notna())
+            series.append(_line(style, f"{name}, raw", metric, opacity=0.25))
+            series.append(_line(style, name, f"{metric} smooth"))
+        else:
+            series.append(_line(style, name, metric))
+    if chart.band and set(chart.band) <= set(points.columns):
+        mean, spread = (pd.to_numeric(points[column]) for column in chart.band)
+        data["low"], data["width"] = (mean - spread).clip(0, 1), 0.0
+        data["width"] = (mean + spread).clip(0, 1) - data["low"]
+        hidden = {"type": "line", "stack": "band", "symbol": "none", "lineStyle": {"opacity": 0}}
+        shade = {"areaStyle": {"opacity": 0.2}, "color": EXTRA, "tooltip": {"show": False}}
+        series.append({**hidden, "name": "low", "encode": {"x": "x", "y": "low"}})
+        series.append({**hidden, **shade, "name": "± std", "encode": {"x": "x", "y": "width"}})
+    return {
+        "animation": False,
+        "grid": {"left": 58, "right": 16, "top": 34, "bottom": 42},
+        "legend": {"top": 0, "left": 0, "data": [s["name"] for s in series if s["name"] != "low"]},
+        "tooltip": {"trigger": "axis", "valueFormatter": "%.4g"},
+        "dataset": {"source": data},
+        "xAxis": {
+            "type": "value",
+            "name": "epoch",
+            "nameLocation": "middle",
+            "nameGap": 26,
+            "minInterval": 1,
+            "min": "dataMin",
+            "max": "dataMax",
+        },
+        "yAxis": {"type": "log" if log_axis else "value", "scale": True},
+        "series": series,
+    }
+
+
+def best_so_far(chart: Chart, points: pd.DataFrame) -> str:
+    """``best 0.997 at epoch 12`` of the chart's marked metric, or an empty string."""
+    if not chart.best or chart.best not in points or points[chart.best].notna().sum() == 0:
+        return ""
+    values = pd.to_numeric(points[chart.best])
+    row = int(np.nanargmax(values.to_numpy(dtype=float)))
+    return f"best {values.iloc[row]:.4f} at epoch {points['x'].iloc[row]:.0f}"
+
+
+def _line(style: dict[str, Any], name: str, column: str, opacity: float = 1.0) -> dict[str, Any]:
+    return {
+        **style,
+        "name": name,
+        "encode": {"x": "x", "y": column},
+        "lineStyle": {"width": 2, "opacity": opacity},
+        "itemStyle": {"opacity": opacity},
+    }

@@ -1,0 +1,200 @@
+"""Plotly figures of finished runs. Every figure names its axes and units."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.formatting import scenario
+from dashboard.palette import ALPHA, ALPHA_SCALE, ATTACK, BENIGN, GRID, METHODS, UNVISITED
+from dashboard.results import Policy
+from dashboard.tables import scenarios
+
+MAX_POINTS = 5000
+"""Windows drawn one by one in a timeline; longer ones are thinned."""
+HISTOGRAM_BINS = 21
+
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
+"""Plotly's own buttons: zoom, pan, reset, save as picture."""
+
+
+def policy_heatmap(policy: Policy, threshold: float) -> go.Figure:
+    """Alpha over both scores; cells without windows faded; the line where fused = threshold."""
+    axis = policy.axis
+    anomaly, gat_prob = np.meshgrid(axis, axis, indexing="ij")
+    fused = (1 - policy.alpha) * anomaly + policy.alpha * gat_prob
+    figure = go.Figure()
+    figure.add_heatmap(
+        x=axis,
+        y=axis,
+        z=policy.alpha,
+        zmin=0,
+        zmax=1,
+        colorscale=ALPHA_SCALE,
+        colorbar={"title": {"text": "alpha"}, "thickness": 14, "tickformat": ".1f"},
+        hoverinfo="skip",
+    )
+    figure.add_heatmap(
+        x=axis,
+        y=axis,
+        z=np.where(policy.windows == 0, 1.0, np.nan),
+        colorscale=[[0, UNVISITED], [1, UNVISITED]],
+        showscale=False,
+        hoverinfo="skip",
+    )
+    figure.add_contour(
+        x=axis,
+        y=axis,
+        z=fused,
+        contours={"start": threshold, "end": threshold, "size": 1, "coloring": "none"},
+        line={"color": "#15181d", "width": 2.5},
+        showscale=False,
+        hoverinfo="skip",
+        name=f"fused = {threshold:g}",
+    )
+    # A heatmap's cells cannot be selected: invisible squares over them can, and carry the hover.
+    figure.add_scatter(
+        x=gat_prob.ravel(),
+        y=anomaly.ravel(),
+        mode="markers",
+        marker={"symbol": "square", "size": 10, "opacity": 0},
+        customdata=np.column_stack(
+            [a.ravel() for a in (policy.alpha, policy.windows, policy.attacks, fused)]
+        ),
+        hovertemplate=(
+            "anomaly %{y:.2f}, GAT %{x:.2f}<br>alpha %{customdata[0]:.2f}, "
+            "fused %{customdata[3]:.2f}<br>%{customdata[1]:,} windows, "
+            "%{customdata[2]:,} attacked<extra></extra>"
+        ),
+        name="cells",
+        showlegend=False,
+    )
+    figure.update_layout(
+        height=520,
+        margin={"l": 60, "r": 10, "t": 10, "b": 55},
+        xaxis={"title": "GAT attack probability", "range": [0, 1], "constrain": "domain"},
+        yaxis={"title": "VGAE anomaly score", "range": [0, 1]},
+        clickmode="event+select",
+        dragmode="zoom",
+        showlegend=False,
+    )
+    return figure
+
+
+def alpha_histogram(alpha: npt.NDArray[Any], label: npt.NDArray[Any]) -> go.Figure:
+    """How often the agent picked which weight, for benign and attacked windows apart."""
+    edges = np.linspace(-0.5, HISTOGRAM_BINS - 0.5, HISTOGRAM_BINS + 1) / (HISTOGRAM_BINS - 1)
+    middle = (edges[1:] + edges[:-1]) / 2
+    figure = go.Figure()
+    for name, color, part in (("benign", BENIGN, label == 0), ("attacked", ATTACK, label == 1)):
+        counts, _ = np.histogram(alpha[part], bins=edges)
+        share = counts / max(counts.sum(), 1)
+        figure.add_bar(
+            x=middle,
+            y=share,
+            name=name,
+            marker_color=color,
+            customdata=counts,
+            hovertemplate="alpha %{x:.2f}: %{y:.1%} (%{customdata:,} windows)<extra>"
+            + name
+            + "</extra>",
+        )
+    figure.update_layout(
+        barmode="group",
+        height=300,
+        margin={"l": 60, "r": 10, "t": 10, "b": 50},
+        xaxis={"title": "alpha (0: VGAE decides, 1: GAT decides)", "range": [-0.04, 1.04]},
+        yaxis={"title": "share of windows", "tickformat": ".0%", "gridcolor": GRID},
+        legend={"orientation": "h", "y": 1.12, "x": 0},
+    )
+    return figure
+
+
+def f1_bars(results: dict[str, Any], metric: str = "f1", title: str = "F1") -> go.Figure:
+    """One metric per scenario and method, grouped; undefined ones are left out."""
+    groups = scenarios(results)
+    figure = go.Figure()
+    for name, method in METHODS.items():
+        values = [g["methods"].get(name, {}).get(metric) for g in groups.values()]
+        if all(value is None for value in values):
+            continue
+        figure.add_bar(
+            x=[_two_lines(scenario(group)) for group in groups],
+            y=values,
+            name=method.label,
+            marker_color=method.color,
+            hovertemplate=f"%{{x}}<br>{title} %{{y:.4f}}<extra>{method.label}</extra>",
+        )
+    figure.update_layout(
+        barmode="group",
+        height=380,
+        margin={"l": 60, "r": 10, "t": 10, "b": 40},
+        xaxis={"title": None},
+        yaxis={"title": title, "range": [0, 1.02], "gridcolor": GRID},
+        legend={"orientation": "h", "y": 1.14, "x": 0},
+    )
+    return figure
+
+
+def timeline(
+    windows: pd.DataFrame,
+    columns: dict[str, tuple[str, str]],
+    threshold: float | None,
+) -> go.Figure:
+    """Scores of one capture's windows over time, with the attacked stretches behind them.
+
+    Args:
+        windows: rows of one capture, in order.
+        columns: column -> (name, colour) of the lines.
+        threshold: drawn as a dashed line, if given.
+    """
+    step = -(-len(windows) // MAX_POINTS)
+    shown = windows.iloc[::step] if step > 1 else windows
+    seconds = shown["start_time"] - windows["start_time"].min()
+    figure = go.Figure()
+    figure.add_scatter(
+        x=seconds,
+        y=shown["label"],
+        name="attacked (truth)",
+        mode="lines",
+        line={"width": 0, "shape": "hv"},
+        fill="tozeroy",
+        fillcolor="rgba(209, 86, 31, 0.22)",
+        customdata=shown["attack"].astype(str),
+        hovertemplate="%{customdata}<extra>truth</extra>",
+    )
+    for column, (name, color) in columns.items():
+        figure.add_scattergl(
+            x=seconds,
+            y=shown[column],
+            name=name,
+            mode="lines",
+            line={"color": color, "width": 2 if column == "fused" else 1.2},
+            hovertemplate="%{y:.3f}<extra>" + name + "</extra>",
+        )
+    if threshold is not None:
+        figure.add_hline(threshold, line={"dash": "dash", "width": 1, "color": "#7d8794"})
+    figure.update_layout(
+        height=360,
+        margin={"l": 60, "r": 10, "t": 10, "b": 50},
+        xaxis={"title": "time since the first scored window (s)", "gridcolor": GRID},
+        yaxis={"title": "score, alpha (0 to 1)", "range": [-0.02, 1.05], "gridcolor": GRID},
+        legend={"orientation": "h", "y": 1.14, "x": 0},
+        hovermode="x unified",
+    )
+    return figure
+
+
+FUSION_LINES = {
+    "anomaly_score": METHODS["vgae"][:2],
+    "gat_prob": METHODS["gat"][:2],
+    "alpha": ("alpha", METHODS["fixed_alpha"].color),
+    "fused": ("fused (verdict)", ALPHA),
+}
+DETECTOR_LINES = {name: FUSION_LINES[name] for name in ("anomaly_score", "gat_prob")}
+
+
+def _two_lines(text: str) -> str:
+    return text.replace(", ", ",<br>", 1)

@@ -1,0 +1,127 @@
+"""Form fields made from the configuration classes: types, ranges, choices and help."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import streamlit as st
+
+from core.config import FusionConfig, Settings
+from core.errors import ConfigError
+
+MAIN = {
+    "Fusion": (
+        "training.max_epochs",
+        "training.updates_per_epoch",
+        "training.patience",
+        "agent.fusion_lr",
+        "agent.miss_cost",
+        "agent.false_alarm_cost",
+    ),
+    "Detectors": (
+        "data.detector.vgae.epochs",
+        "data.detector.gat.epochs",
+        "data.detector.folds",
+        "data.detector.window.size",
+        "data.detector.window.stride",
+        "data.detector.profile_windows",
+    ),
+}
+"""Group -> settings that are shown first, by dotted name."""
+
+ELSEWHERE = frozenset(
+    # Chosen beside the form, or files on the server that only a command line should name.
+    (
+        "data.dataset",
+        "data.detector.protocol",
+        "data.autoencoder",
+        "data.classifier",
+        "training.resume_from",
+    )
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One setting with its default and the values it may take."""
+
+    name: str
+    """Dotted, from the root of the configuration."""
+    value: Any
+    help: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...] | None
+
+    @property
+    def label(self) -> str:
+        """``data.detector.vgae.epochs`` as ``VGAE epochs``."""
+        parts = self.name.split(".")
+        owner = {"vgae": "VGAE ", "gat": "GAT ", "window": "Window "}.get(parts[-2], "")
+        words = parts[-1].replace("fusion_lr", "learning rate").replace("_", " ")
+        return owner + words if owner else words[:1].upper() + words[1:]
+
+
+def settings_of(config: Settings, prefix: str = "") -> Iterator[Setting]:
+    """All settings of a configuration, depth first."""
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        name, value = prefix + field.name, getattr(config, field.name)
+        if isinstance(value, Settings):
+            yield from settings_of(value, f"{name}.")
+        elif name not in ELSEWHERE:
+            meta = field.metadata
+            yield Setting(name, value, meta["help"], meta["low"], meta["high"], meta["choices"])
+
+
+def settings_form(config: FusionConfig) -> dict[str, Any]:
+    """Draw all settings, the main ones first; returns dotted name -> value chosen."""
+    known = {setting.name: setting for setting in settings_of(config)}
+    chosen: dict[str, Any] = {}
+    for group, names in MAIN.items():
+        st.markdown(f"**{group}**")
+        with st.grid(3):
+            for name in names:
+                chosen[name] = ask(known.pop(name))
+    with st.expander("All other settings"), st.grid(3):
+        for name, setting in known.items():
+            chosen[name] = ask(setting)
+    return chosen
+
+
+def ask(setting: Setting) -> Any:
+    """The widget that fits a setting's type; returns what was chosen."""
+    label, key, help = setting.label, f"setting-{setting.name}", setting.help
+    if setting.choices:
+        index = setting.choices.index(setting.value)
+        return st.selectbox(label, setting.choices, index=index, key=key, help=help)
+    if isinstance(setting.value, bool):
+        return st.toggle(label, setting.value, key=key, help=help)
+    if isinstance(setting.value, int):
+        low, high = (None if v is None else int(v) for v in (setting.low, setting.high))
+        return st.number_input(label, low, high, setting.value, step=1, key=key, help=help)
+    if isinstance(setting.value, float):
+        return st.number_input(
+            label,
+            setting.low,
+            setting.high,
+            setting.value,
+            step=setting.value / 10 or 0.01,
+            format="%g",
+            key=key,
+            help=help,
+        )
+    text = ", ".join(map(str, setting.value)) if isinstance(setting.value, tuple) else setting.value
+    typed = st.text_input(label, text, key=key, help=help)
+    return numbers(typed, setting.name) if isinstance(setting.value, tuple) else typed
+
+
+def numbers(text: str, name: str) -> tuple[int, ...]:
+    """``64, 64`` as whole numbers.
+
+    Raises:
+        ConfigError: if something else is among them.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigError(f"{name}: expected whole numbers like 64, 64, got {text!r}") from error

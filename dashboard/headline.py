@@ -1,0 +1,88 @@
+"""Whether fusion helped, in plain words."""
+
+from typing import Any, NamedTuple
+
+from dashboard.formatting import percent
+from dashboard.palette import METHODS
+
+EQUAL = 0.001
+"""Mean F1 scores closer than this are called equal."""
+
+
+class Headline(NamedTuple):
+    """A verdict (``helps``, ``equal``, ``hurts`` or ``unknown``) and the sentences that say it."""
+
+    verdict: str
+    text: str
+
+
+def headline(results: dict[str, Any]) -> Headline:
+    """Compare fusion's mean F1 over the test scenarios with the better single model's."""
+    tests = [s["methods"] for s in results["scenarios"].values()]
+    measured = [m for m in tests if all(_f1(m, name) is not None for name in ("vgae", "gat"))]
+    measured = [m for m in measured if _f1(m, "fusion") is not None]
+    if not measured:
+        return Headline(
+            "unknown",
+            "No test scenario has attacked windows, so nothing can be said about detection: "
+            "only the false alarm rate is meaningful here.",
+        )
+    mean = {
+        name: sum(_f1(m, name) or 0.0 for m in measured) / len(measured)
+        for name in METHODS
+        if name in measured[0]
+    }
+    best = max(("vgae", "gat"), key=mean.__getitem__)
+    gain = mean["fusion"] - mean[best]
+    wins = sum(
+        (_f1(m, "fusion") or 0) >= max(_f1(m, n) or 0 for n in ("vgae", "gat")) for m in measured
+    )
+    compared = (
+        f"mean F1 {mean['fusion']:.3f} against {mean[best]:.3f} for {METHODS[best].label}, "
+        f"the better single model; at least as good as both models in {wins} of "
+        f"{len(measured)} test scenarios."
+    )
+    if gain > EQUAL:
+        return Headline("helps", f"**Fusion helps:** {compared}{_beside_simpler(mean)}")
+    if gain < -EQUAL:
+        return Headline(
+            "hurts", f"**Fusion does not help here:** {compared} Use {METHODS[best].label}."
+        )
+    return Headline("equal", f"**Fusion makes no difference here:** {compared}")
+
+
+def gap_closed(results: dict[str, Any]) -> str:
+    """The share of the way from the better single model to the oracle, as a sentence."""
+    tests = [s["methods"] for s in results["scenarios"].values()]
+    correct = {
+        name: sum(m[name]["tp"] + m[name]["tn"] for m in tests if name in m)
+        for name in ("vgae", "gat", "fusion", "oracle")
+    }
+    single = max(correct["vgae"], correct["gat"])
+    gap = correct["oracle"] - single
+    if gap <= 0:
+        return "The better single model is already as good as the oracle: no gap to close."
+    share = (correct["fusion"] - single) / gap
+    if share < 0:
+        return "Over all test windows, fusion is wrong more often than the better single model."
+    return (
+        f"Over all test windows, fusion closes {percent(share)} of the gap between the better "
+        "single model and the oracle."
+    )
+
+
+def _beside_simpler(mean: dict[str, float]) -> str:
+    simpler = [n for n in ("fixed_alpha", "stacking") if n in mean]
+    if not simpler:
+        return ""
+    best = max(simpler, key=mean.__getitem__)
+    if mean[best] >= mean["fusion"] - EQUAL:
+        return (
+            f" A simpler rule does as well, though: {METHODS[best].label} reaches {mean[best]:.3f}."
+        )
+    return f" {METHODS[best].label}, the best simple rule, reaches {mean[best]:.3f}."
+
+
+def _f1(methods: dict[str, Any], name: str) -> float | None:
+    value: float | None = methods.get(name, {}).get("f1")
+    return value

@@ -1,0 +1,101 @@
+"""Results as tables: one row per method, numbers as read or a dash."""
+
+from typing import Any
+
+import pandas as pd
+
+from dashboard.formatting import DASH, count, number, scenario
+from dashboard.palette import METHODS
+
+RATES = {
+    "f1": "F1",
+    "mcc": "MCC",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "fpr": "False alarm rate",
+    "accuracy": "Accuracy",
+}
+COUNTS = {"tp": "TP", "fp": "FP", "tn": "TN", "fn": "FN"}
+
+UNDEFINED = (
+    f"A dash ({DASH}) means undefined: without an attacked window there is no F1, recall or AUROC; "
+    "without a clean one no false alarm rate."
+)
+
+
+def scenarios(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Scenario name -> its numbers: validation first, then the test folders."""
+    validation = results.get("validation")
+    first = {"validation": validation} if isinstance(validation, dict) else {}
+    return first | results["scenarios"]
+
+
+def method_table(numbers: dict[str, Any]) -> pd.DataFrame:
+    """All metrics of one scenario or capture, one row per method."""
+    methods = numbers["methods"]
+    rows = [
+        {"Method": METHODS[name].label}
+        | {label: number(methods[name].get(key)) for key, label in RATES.items()}
+        | {label: _whole(methods[name].get(key)) for key, label in COUNTS.items()}
+        for name in METHODS
+        if name in methods
+    ]
+    return pd.DataFrame(rows)
+
+
+def f1_table(results: dict[str, Any]) -> pd.DataFrame:
+    """F1 of every method, one row per scenario."""
+    return pd.DataFrame(
+        [
+            {"Scenario": scenario(name)}
+            | {
+                METHODS[m].label: number(numbers["methods"][m].get("f1"))
+                for m in METHODS
+                if m in numbers["methods"]
+            }
+            for name, numbers in scenarios(results).items()
+        ]
+    )
+
+
+def capture_table(numbers: dict[str, Any], metric: str) -> pd.DataFrame:
+    """One metric of every method, one row per capture of a scenario."""
+    return pd.DataFrame(
+        [
+            {
+                "Capture": name,
+                "Windows": count(capture["windows"]),
+                "Attacked": count(capture["attack_windows"]),
+            }
+            | {
+                METHODS[m].label: number(capture["methods"][m].get(metric))
+                for m in METHODS
+                if m in capture["methods"]
+            }
+            for name, capture in numbers.get("captures", {}).items()
+        ]
+    )
+
+
+def long_table(results: dict[str, Any]) -> pd.DataFrame:
+    """Every number of a results file, one row per scenario, capture and method, for download."""
+    rows = []
+    for name, numbers in scenarios(results).items():
+        parts = {"": numbers} | numbers.get("captures", {})
+        for capture, part in parts.items():
+            rows += [
+                {
+                    "scenario": name,
+                    "capture": capture,
+                    "windows": part["windows"],
+                    "attack_windows": part["attack_windows"],
+                    "method": method,
+                    **metrics,
+                }
+                for method, metrics in part["methods"].items()
+            ]
+    return pd.DataFrame(rows)
+
+
+def _whole(value: float | None) -> str:
+    return DASH if value is None else count(value)
