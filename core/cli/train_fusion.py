@@ -70,7 +70,7 @@ def fuse_scores(
     """
     # Torch and Lightning take seconds to load, which --help need not wait for.
     from core.cache.predictions import FusionPredictionCache
-    from core.evaluation.baselines import best_fixed_alpha, fuse, mean_reward
+    from core.evaluation.baselines import best_fixed_alpha, fixed_alpha_rewards
     from core.fusion.policy import policy_map, save_policy
     from core.fusion.training import train_agent
 
@@ -94,7 +94,7 @@ def fuse_scores(
     )
     threshold = config.evaluation.threshold
     fixed = best_fixed_alpha(train, agent=config.agent, threshold=threshold)
-    fused = fuse(validation.anomaly_score, validation.gat_prob, fixed)
+    (reward_fixed,) = fixed_alpha_rewards(validation, [fixed], config.agent, threshold)
     summary = {
         "transitions": trained.transitions,
         "updates": trained.updates,
@@ -102,7 +102,7 @@ def fuse_scores(
         "reward": trained.reward,
         "reward_oracle": trained.reward_oracle,
         "reward_best_single": trained.reward_best_single,
-        "reward_best_fixed_alpha": mean_reward(validation.label, fused >= threshold, config.agent),
+        "reward_best_fixed_alpha": float(reward_fixed),
         "gap_closed": trained.gap_closed,
         "alpha_mean": trained.alpha_mean,
         "alpha_std": trained.alpha_std,

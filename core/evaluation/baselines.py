@@ -32,6 +32,28 @@ def fused_score(
     return np.asarray(fuse(*parts), np.float64)
 
 
+def fixed_alpha_rewards(
+    scores: Scores, alphas: Sequence[float], agent: FusionAgentConfig, threshold: float
+) -> npt.NDArray[np.float64]:
+    """Mean reward over the windows of each weight, used for all of them; ``[A]``.
+
+    Raises:
+        ScoresError: if there are no windows.
+    """
+    if not len(scores):
+        raise ScoresError("expected windows to reward a fixed alpha on, got none")
+    anomaly = torch.from_numpy(np.asarray(scores.anomaly_score, np.float64))
+    gat_prob = torch.from_numpy(np.asarray(scores.gat_prob, np.float64))
+    label = torch.from_numpy(np.array(scores.label))  # a copy: memory maps are read-only
+    # A few weights at a time: all of them at once would need gigabytes.
+    parts = torch.tensor(alphas, dtype=torch.float64).split(8)
+    rewards = [
+        reward_matrix(anomaly, gat_prob, label, part, agent, threshold).mean(dim=0)
+        for part in parts
+    ]
+    return np.asarray(torch.cat(rewards).numpy(), np.float64)
+
+
 def best_fixed_alpha(
     train: Scores,
     alphas: Sequence[float] = FINE_GRID,
@@ -46,19 +68,7 @@ def best_fixed_alpha(
     Raises:
         ScoresError: if there are no windows.
     """
-    if not len(train):
-        raise ScoresError("expected training windows to choose a fixed alpha on, got none")
-    agent = agent or FusionAgentConfig()
-    anomaly = torch.from_numpy(np.asarray(train.anomaly_score, np.float64))
-    gat_prob = torch.from_numpy(np.asarray(train.gat_prob, np.float64))
-    label = torch.from_numpy(np.array(train.label))  # a copy: memory maps are read-only
-    # A few weights at a time: all of them at once would need gigabytes.
-    rewards = torch.cat(
-        [
-            reward_matrix(anomaly, gat_prob, label, part, agent, threshold).mean(dim=0)
-            for part in torch.tensor(alphas, dtype=torch.float64).split(8)
-        ]
-    ).numpy()
+    rewards = fixed_alpha_rewards(train, alphas, agent or FusionAgentConfig(), threshold)
     best = np.flatnonzero(rewards == rewards.max())
     return float(alphas[best[len(best) // 2]])
 

@@ -12,6 +12,7 @@ from core.errors import ScoresError
 from core.evaluation.baselines import (
     best_fixed_alpha,
     fit_stacking,
+    fixed_alpha_rewards,
     fused_score,
     oracle_score,
 )
@@ -20,6 +21,16 @@ score = st.floats(0, 1, width=32)
 
 
 windows = FusionPredictionCache.from_arrays
+
+
+def test_rewards_of_fixed_weights_by_hand():
+    agent = replace(FusionAgentConfig(), miss_cost=3.0, false_alarm_cost=0.5)
+    # The VGAE misses one of two attacks, the GAT raises one of two possible false alarms.
+    scores = windows([0.9, 0.1, 0.1, 0.1], [0.9, 0.9, 0.9, 0.1], [1, 1, 0, 0])
+    assert fixed_alpha_rewards(scores, [0.0, 1.0], agent, 0.5).tolist() == [
+        (1 - 3 + 1 + 1) / 4,
+        (1 + 1 - 0.5 + 1) / 4,
+    ]
 
 
 def test_fixed_alpha_is_the_middle_of_the_weights_that_are_right_everywhere():
@@ -45,7 +56,7 @@ def test_fixed_alpha_follows_the_threshold():
 
 
 def test_fixed_alpha_without_windows_is_refused():
-    with pytest.raises(ScoresError, match="training windows"):
+    with pytest.raises(ScoresError, match="got none"):
         best_fixed_alpha(windows([0.5], [0.5], [1]).select(slice(0, 0)))
 
 
