@@ -216,7 +216,9 @@ def _capture_files(split: Path) -> list[Path]:
     return [
         path
         for path in _visible(split)
-        if not path.is_dir() and (path.suffix.lower() in suffixes or _looks_like_capture(path))
+        # A link to nothing counts, so that it is complained about.
+        if (path.is_file() or path.is_symlink())
+        and (path.suffix.lower() in suffixes or _looks_like_capture(path))
     ]
 
 

@@ -57,7 +57,7 @@ def read(path: Path) -> FrameTable:
         # One thread: a reading job shares the machine with training and with the pages.
         with pq.ParquetFile(path) as file:
             names = _columns(path, file.schema_arrow.names)
-            table = file.read(columns=list(dict.fromkeys(names)), use_threads=False)
+            table = _one_text_type(file.read(columns=names, use_threads=False))
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaptureError(f"{path}: not a readable parquet file: {reason}") from error
@@ -86,6 +86,17 @@ def read(path: Path) -> FrameTable:
     warnings = () if len(names) == 4 else ("no label column: the capture is unlabelled",)
     attack = stem_attack_name(path)
     return build_table(path, NAME, columns.select(good), quarantine, attack, warnings)
+
+
+def _one_text_type(table: pa.Table) -> pa.Table:
+    """The table with text, of whatever Arrow type, as ``large_string``."""
+    for i, column in enumerate(table.columns):
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if kind in (pa.string(), pa.string_view(), pa.large_string(), pa.null()):
+            table = table.set_column(i, table.field(i).name, column.cast(pa.large_string()))
+    return table
 
 
 def _columns(path: Path, names: list[str]) -> list[str]:
@@ -139,17 +150,21 @@ def _exact(values: list[Any], hexadecimal: bool) -> Row:
 
 def _values(table: pa.Table, index: npt.NDArray[np.intp]) -> list[list[Any]]:
     """Each column's values at ``index``, with times as seconds."""
-    taken = table.take(pa.array(index))
-    return [
-        (_seconds(column) if pa.types.is_temporal(column.type) else column).to_pylist()
-        for column in taken.columns
-    ]
+    columns = []
+    for column in table.take(pa.array(index)).columns:
+        if pa.types.is_timestamp(column.type):
+            column = _seconds(column)
+        elif _is_text(column.type):
+            # As bytes: what is odd about a text may be that it is none.
+            raw = column.cast(pa.large_binary()).to_pylist()
+            columns.append([v if v is None else v.decode("utf-8", "replace") for v in raw])
+            continue
+        columns.append(column.to_pylist())
+    return columns
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+    return bool(kind == pa.large_string())
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -157,8 +172,8 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    nanoseconds = column.cast(pa.timestamp("ns", tz=column.type.tz)).cast(pa.int64())
-    return pc.divide(nanoseconds.cast(pa.float64(), safe=False), 1e9)
+    per_second = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
+    return pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), per_second)
 
 
 def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
@@ -169,7 +184,7 @@ def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 def _text(column: pa.ChunkedArray) -> tuple[Text, npt.NDArray[np.intp], npt.NDArray[np.intp], Mask]:
     """The characters of a text column, each value's start and end ``[F]``, and where it is null."""
-    array = column.cast(pa.large_string()).combine_chunks()
+    array = column.combine_chunks()
     _, offsets, content = array.buffers()
     null = np.asarray(array.is_null())
     if not len(array):
@@ -199,7 +214,7 @@ def _ids(path: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint32], M
     if not _is_number(column.type):
         raise CaptureError(f"{path}: the id column is {column.type}, expected numbers or text")
     if column.type == pa.uint32() and not column.null_count:
-        numbers = column.to_numpy()
+        numbers = np.array(column.to_numpy())
         return numbers, numbers <= EXTENDED_MAX
     values = _numbers(column)
     good = (values >= 0) & (values <= EXTENDED_MAX) & (values == np.floor(values))
@@ -209,8 +224,6 @@ def _ids(path: Path, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint32], M
 def _payloads(
     path: Path, column: pa.ChunkedArray
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], Mask]:
-    if pa.types.is_null(column.type):
-        column = column.cast(pa.string())
     if not _is_text(column.type):
         raise CaptureError(f"{path}: column data_field is {column.type}, expected hexadecimal text")
     text, start, end, _ = _text(column)

@@ -74,7 +74,7 @@ def exact(line: str) -> Row:
     Raises:
         BadLine: if it is no frame.
     """
-    match = _LINE.fullmatch(line)
+    match = _LINE.fullmatch(line.removeprefix("\ufeff"))
     if not match:
         raise BadLine("not a candump line")
     timestamp = exact_timestamp(match["time"])
