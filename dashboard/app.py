@@ -2,10 +2,13 @@
 
 import importlib
 import threading
+from pathlib import Path
 
 import streamlit as st
 
 from dashboard.context import COMPARISON, DATASETS, HOME, POLICY, TRAINING, jobs
+
+ICON = Path(__file__).parents[1] / "assets" / "icon.svg"
 
 
 @st.cache_resource
@@ -17,7 +20,7 @@ def warm_up() -> None:
     ).start()
 
 
-st.set_page_config(page_title="CAN-Graph Fusion", page_icon=":material/hub:", layout="wide")
+st.set_page_config(page_title="CAN-Graph Fusion", page_icon=str(ICON), layout="wide")
 warm_up()
 st.navigation(
     [

@@ -1,10 +1,12 @@
-"""Whether a prediction cache is fresh, asked in the background: it hashes data and loads torch."""
+"""Whether a prediction cache is fresh, asked in the background: every capture is hashed for it."""
 
 import functools
 import threading
 from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from core.cache.status import cache_status
+from core.captures.dataset import open_dataset
 from core.config import FusionDataConfig
 from core.errors import InputError
 from core.workspace import Workspace
@@ -33,6 +35,8 @@ def status_of(data: FusionDataConfig, cache: CacheFile, workspace: Workspace) ->
     if not cache.exists:
         return "missing", ()
     files = captures(workspace, data.dataset)
+    if not files:
+        return "stale", ("the captures it was made from are no longer on disk",)
     stamp = tuple(
         (file.name, file.stat().st_mtime_ns) for group in files.values() for file in group
     )
@@ -47,10 +51,9 @@ def status_of(data: FusionDataConfig, cache: CacheFile, workspace: Workspace) ->
 
 
 def _check(data: FusionDataConfig, workspace: Workspace) -> Status:
-    from core.pipeline import cache_status
-
     try:
-        status, reasons = cache_status(data, workspace)
+        dataset = open_dataset(data.dataset, workspace)
+        status, reasons = cache_status(dataset, data, workspace)
     except InputError as error:
-        return "corrupt", (str(error),)
+        return "stale", (str(error),)
     return status, tuple(reasons)

@@ -94,6 +94,7 @@ def pick_run(*, with_results: bool) -> Run | None:
         list(by_id),
         key="run_picker",
         index=None,
+        required=True,
         placeholder="Choose another run",
         format_func=lambda run_id: run_label(by_id[run_id]),
         on_change=_follow_picker,

@@ -109,21 +109,19 @@ class Drained:
                 self.log.append(f"[{event['state']}] {event.get('error', '')}".rstrip())
 
     def frame(self, step: str) -> pd.DataFrame:
-        """All points of a step, with column ``x`` to draw them over.
+        """All points of a step and of its parts: epochs from 1 in ``x``, then the metrics.
 
-        A step that is fitted several times (cross-fitting) counts its epochs from 1 again; ``x``
-        goes on counting, and an empty row between two fits breaks the line.
+        A metric of a part (``gat fold 2``, say) has the part in its column: ``val_loss fold 2``.
         """
-        rows: list[dict[str, Any]] = []
-        start, last = 0.0, 0.0
-        for i, values in enumerate(self.points.get(step, ())):
-            epoch = float(values.get("epoch") or 0 if "epoch" in values else i + 1)
-            if rows and epoch <= last:
-                start = rows[-1]["x"]
-                rows.append({"x": start + 0.5})
-            last = epoch
-            rows.append({**values, "x": start + epoch})
-        return pd.DataFrame(rows)
+        frames = []
+        for name, points in self.points.items():
+            if name == step or name.startswith(f"{step} "):
+                part = name.removeprefix(step)
+                frame = pd.DataFrame(points)
+                epoch = frame.pop("epoch") if "epoch" in frame else pd.Series(frame.index)
+                frame.index = pd.Index(epoch - epoch.min() + 1, name="x")
+                frames.append(frame[~frame.index.duplicated(keep="last")].add_suffix(part))
+        return pd.concat(frames, axis=1).sort_index().reset_index() if frames else pd.DataFrame()
 
 
 def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -> dict[str, Any]:
@@ -136,22 +134,23 @@ def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -
         log_axis: draw the y axis logarithmically where the chart can be.
     """
     log_axis = log_axis and chart.can_log
-    data = pd.DataFrame({"x": points["x"]}) if "x" in points else pd.DataFrame({"x": []})
+    data = pd.DataFrame({"x": points["x"]})
     series: list[dict[str, Any]] = []
     for metric, (name, color) in chart.lines.items():
-        if metric not in points:
-            continue
-        raw = pd.to_numeric(points[metric])
-        if log_axis:
-            raw = raw.where(raw > 0)
-        data[metric] = raw
-        style = {"type": "line", "showSymbol": len(raw) < 2, "color": color, "connectNulls": False}
-        if smoothing > 0:
-            data[f"{metric} smooth"] = raw.ewm(alpha=1 - smoothing).mean().where(raw.notna())
-            series.append(_line(style, f"{name}, raw", metric, opacity=0.25))
-            series.append(_line(style, name, f"{metric} smooth"))
-        else:
-            series.append(_line(style, name, metric))
+        for column in points.columns:
+            part = column.removeprefix(metric)
+            if not column.startswith(metric) or (part and not part.startswith(" ")):
+                continue
+            raw = pd.to_numeric(points[column])
+            data[column] = raw.where(raw > 0) if log_axis else raw
+            style = {"color": color, "showSymbol": int(raw.notna().sum()) < 2}
+            if smoothing > 0 and not part:
+                smooth = f"{column} smooth"
+                data[smooth] = data[column].ewm(alpha=1 - smoothing).mean().where(raw.notna())
+                series.append(_line(style, name, smooth))
+                series.append(_line(style, f"{name}, raw", column, opacity=0.25))
+            else:
+                series.append(_line(style, name + part, column, opacity=0.3 if part else 1.0))
     if chart.band and set(chart.band) <= set(points.columns):
         mean, spread = (pd.to_numeric(points[column]) for column in chart.band)
         data["low"], data["width"] = (mean - spread).clip(0, 1), 0.0
@@ -163,7 +162,7 @@ def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -
     return {
         "animation": False,
         "grid": {"left": 58, "right": 16, "top": 34, "bottom": 42},
-        "legend": {"top": 0, "left": 0, "data": [s["name"] for s in series if s["name"] != "low"]},
+        "legend": {"top": 0, "left": 0, "data": [name for name, _ in chart.lines.values()]},
         "tooltip": {"trigger": "axis", "valueFormatter": "%.4g"},
         "dataset": {"source": data},
         "xAxis": {
@@ -192,8 +191,9 @@ def best_so_far(chart: Chart, points: pd.DataFrame) -> str:
 def _line(style: dict[str, Any], name: str, column: str, opacity: float = 1.0) -> dict[str, Any]:
     return {
         **style,
+        "type": "line",
         "name": name,
         "encode": {"x": "x", "y": column},
-        "lineStyle": {"width": 2, "opacity": opacity},
+        "lineStyle": {"width": 2 if opacity == 1 else 1, "opacity": opacity},
         "itemStyle": {"opacity": opacity},
     }

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.captures import demo
+from core.captures.dataset import list_datasets
+from core.captures.readers import READERS
 from core.config import PROTOCOLS
 from core.errors import DatasetError, InputError
 from core.jobs.registry import JobRegistry
 from core.workspace import Workspace, valid_name
-from dashboard.formatting import ago, count, size
+from dashboard.formatting import DASH, ago, size
 
-DEMO = "demo"
+DEMO = demo.NAME
+SUFFIXES = {suffix for reader in READERS.values() for suffix in reader.suffixes}
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,12 @@ class CacheFile:
 
 def names_of_datasets(workspace: Workspace) -> list[str]:
     """Data sets in the workspace by name; the demo is always offered, and comes first."""
-    try:
-        folders = {f.name for f in workspace.datasets.iterdir() if f.is_dir() and f.name[0] != "."}
-    except FileNotFoundError:
-        folders = set()
-    return [DEMO, *sorted(folders - {DEMO})]
+    return [DEMO, *(name for name in list_datasets(workspace) if name != DEMO)]
 
 
 def is_simulated(workspace: Workspace, name: str) -> bool:
     """Whether a data set comes from the simulator."""
-    return name == DEMO or (workspace.datasets / name / "SIMULATED.json").is_file()
+    return name == DEMO or (workspace.datasets / name / demo.MARKER).is_file()
 
 
 def is_present(workspace: Workspace, name: str) -> bool:
@@ -57,7 +57,9 @@ def captures(workspace: Workspace, name: str) -> dict[str, list[Path]]:
     if not root.is_dir():
         return {}
     splits = {
-        folder.name: sorted(f for f in folder.iterdir() if f.is_file() and f.name[0] != ".")
+        folder.name: sorted(
+            f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != "."
+        )
         for folder in sorted(root.iterdir())
         if folder.is_dir() and folder.name.startswith(("train_", "test_"))
     }
@@ -75,14 +77,18 @@ def overview(workspace: Workspace) -> pd.DataFrame:
             {
                 "Data set": name,
                 "Origin": "simulated" if is_simulated(workspace, name) else "recorded",
-                "Training splits": sum(s.startswith("train_") for s in splits),
-                "Test splits": sum(s.startswith("test_") for s in splits),
-                "Captures": count(len(files)) if files else "made on first use",
-                "Size": size(sum(f.stat().st_size for f in files)) if files else "",
+                "Training captures": _number_in(splits, "train_"),
+                "Test captures": _number_in(splits, "test_"),
+                "Size": size(sum(f.stat().st_size for f in files)) if files else "on first use",
                 "Prediction cache": ", ".join(built) or "none",
             }
         )
     return pd.DataFrame(rows)
+
+
+def _number_in(splits: dict[str, list[Path]], kind: str) -> str:
+    files = [len(group) for name, group in splits.items() if name.startswith(kind)]
+    return f"{sum(files)} in {len(files)} split{'s' if len(files) != 1 else ''}" if files else DASH
 
 
 def capture_rows(workspace: Workspace, name: str) -> pd.DataFrame:
@@ -134,7 +140,7 @@ def detectors_trained(workspace: Workspace, name: str) -> float | None:
     times = [
         file.stat().st_mtime
         for protocol in PROTOCOLS
-        for file in workspace.detectors(name, protocol).glob("*")
+        for file in workspace.detectors(name, protocol).glob("detectors.json")
         if file.is_file()
     ]
     return max(times, default=None)

@@ -10,11 +10,13 @@ import plotly.graph_objects as go
 from dashboard.formatting import scenario
 from dashboard.palette import ALPHA, ALPHA_SCALE, ATTACK, BENIGN, GRID, METHODS, UNVISITED
 from dashboard.results import Policy
+from dashboard.tables import metric as metric_of
 from dashboard.tables import scenarios
 
 MAX_POINTS = 5000
 """Windows drawn one by one in a timeline; longer ones are thinned."""
 HISTOGRAM_BINS = 21
+LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
 """Plotly's own buttons: zoom, pan, reset, save as picture."""
@@ -25,6 +27,8 @@ def policy_heatmap(policy: Policy, threshold: float) -> go.Figure:
     axis = policy.axis
     anomaly, gat_prob = np.meshgrid(axis, axis, indexing="ij")
     fused = (1 - policy.alpha) * anomaly + policy.alpha * gat_prob
+    half = 0.5 / max(len(axis) - 1, 1)
+    whole = [-half, 1 + half]
     figure = go.Figure()
     figure.add_heatmap(
         x=axis,
@@ -59,13 +63,15 @@ def policy_heatmap(policy: Policy, threshold: float) -> go.Figure:
         x=gat_prob.ravel(),
         y=anomaly.ravel(),
         mode="markers",
-        marker={"symbol": "square", "size": 10, "opacity": 0},
+        marker={"symbol": "square", "size": 11, "opacity": 0},
+        selected={"marker": {"opacity": 1, "color": "#15181d"}},
+        unselected={"marker": {"opacity": 0}},
         customdata=np.column_stack(
             [a.ravel() for a in (policy.alpha, policy.windows, policy.attacks, fused)]
         ),
         hovertemplate=(
             "anomaly %{y:.2f}, GAT %{x:.2f}<br>alpha %{customdata[0]:.2f}, "
-            "fused %{customdata[3]:.2f}<br>%{customdata[1]:,} windows, "
+            "fused %{customdata[3]:.2f}<br>%{customdata[1]:,} training windows, "
             "%{customdata[2]:,} attacked<extra></extra>"
         ),
         name="cells",
@@ -74,8 +80,8 @@ def policy_heatmap(policy: Policy, threshold: float) -> go.Figure:
     figure.update_layout(
         height=520,
         margin={"l": 60, "r": 10, "t": 10, "b": 55},
-        xaxis={"title": "GAT attack probability", "range": [0, 1], "constrain": "domain"},
-        yaxis={"title": "VGAE anomaly score", "range": [0, 1]},
+        xaxis={"title": "GAT attack probability (0 to 1)", "range": whole},
+        yaxis={"title": "VGAE anomaly score (0 to 1)", "range": whole},
         clickmode="event+select",
         dragmode="zoom",
         showlegend=False,
@@ -107,47 +113,61 @@ def alpha_histogram(alpha: npt.NDArray[Any], label: npt.NDArray[Any]) -> go.Figu
         margin={"l": 60, "r": 10, "t": 10, "b": 50},
         xaxis={"title": "alpha (0: VGAE decides, 1: GAT decides)", "range": [-0.04, 1.04]},
         yaxis={"title": "share of windows", "tickformat": ".0%", "gridcolor": GRID},
-        legend={"orientation": "h", "y": 1.12, "x": 0},
+        legend=LEGEND,
     )
     return figure
 
 
-def f1_bars(results: dict[str, Any], metric: str = "f1", title: str = "F1") -> go.Figure:
-    """One metric per scenario and method, grouped; undefined ones are left out."""
+def method_bars(
+    results: dict[str, Any], metric: str = "f1", title: str = "F1", zoom: bool = False
+) -> go.Figure:
+    """One metric per scenario and method, grouped; undefined ones are left out.
+
+    Args:
+        zoom: begin the axis just below the lowest bar instead of at zero.
+    """
     groups = scenarios(results)
+    lowest = 1.0
     figure = go.Figure()
     for name, method in METHODS.items():
-        values = [g["methods"].get(name, {}).get(metric) for g in groups.values()]
+        values = [
+            metric_of(numbers, name, metric) if name in numbers["methods"] else None
+            for numbers in groups.values()
+        ]
         if all(value is None for value in values):
             continue
+        lowest = min([lowest, *(value for value in values if value is not None)])
         figure.add_bar(
             x=[_two_lines(scenario(group)) for group in groups],
             y=values,
             name=method.label,
             marker_color=method.color,
+            texttemplate="%{y:.3f}",
+            textposition="outside",
+            textangle=-90,
+            cliponaxis=False,
             hovertemplate=f"%{{x}}<br>{title} %{{y:.4f}}<extra>{method.label}</extra>",
         )
+    bottom = max(0.0, lowest - 0.15 * (1 - lowest) - 0.005) if zoom else 0.0
     figure.update_layout(
         barmode="group",
-        height=380,
+        height=400,
         margin={"l": 60, "r": 10, "t": 10, "b": 40},
         xaxis={"title": None},
-        yaxis={"title": title, "range": [0, 1.02], "gridcolor": GRID},
-        legend={"orientation": "h", "y": 1.14, "x": 0},
+        yaxis={"title": title, "range": [bottom, 1 + 0.16 * (1 - bottom)], "gridcolor": GRID},
+        legend=LEGEND,
     )
     return figure
 
 
 def timeline(
-    windows: pd.DataFrame,
-    columns: dict[str, tuple[str, str]],
-    threshold: float | None,
+    windows: pd.DataFrame, lines: dict[str, tuple[str, str]], threshold: float | None
 ) -> go.Figure:
     """Scores of one capture's windows over time, with the attacked stretches behind them.
 
     Args:
-        windows: rows of one capture, in order.
-        columns: column -> (name, colour) of the lines.
+        windows: rows of one capture, in order; alpha, where there is one, gets a strip of its own.
+        lines: column -> (name, colour).
         threshold: drawn as a dashed line, if given.
     """
     step = -(-len(windows) // MAX_POINTS)
@@ -159,13 +179,13 @@ def timeline(
         y=shown["label"],
         name="attacked (truth)",
         mode="lines",
-        line={"width": 0, "shape": "hv"},
+        line={"width": 0, "shape": "hv", "color": ATTACK},
         fill="tozeroy",
         fillcolor="rgba(209, 86, 31, 0.22)",
         customdata=shown["attack"].astype(str),
         hovertemplate="%{customdata}<extra>truth</extra>",
     )
-    for column, (name, color) in columns.items():
+    for column, (name, color) in lines.items():
         figure.add_scattergl(
             x=seconds,
             y=shown[column],
@@ -176,22 +196,41 @@ def timeline(
         )
     if threshold is not None:
         figure.add_hline(threshold, line={"dash": "dash", "width": 1, "color": "#7d8794"})
+    with_alpha = "alpha" in shown
+    if with_alpha:
+        figure.add_scattergl(
+            x=seconds,
+            y=shown["alpha"],
+            name="alpha",
+            mode="lines",
+            line={"color": ALPHA, "width": 1, "shape": "hv"},
+            hovertemplate="%{y:.2f}<extra>alpha</extra>",
+            yaxis="y2",
+        )
+        figure.update_layout(
+            yaxis2={"title": "alpha", "range": [-0.05, 1.05], "domain": [0, 0.22], "anchor": "x"}
+        )
     figure.update_layout(
-        height=360,
+        height=460 if with_alpha else 360,
         margin={"l": 60, "r": 10, "t": 10, "b": 50},
         xaxis={"title": "time since the first scored window (s)", "gridcolor": GRID},
-        yaxis={"title": "score, alpha (0 to 1)", "range": [-0.02, 1.05], "gridcolor": GRID},
-        legend={"orientation": "h", "y": 1.14, "x": 0},
+        yaxis={
+            "title": "score (0 to 1)",
+            "range": [-0.02, 1.05],
+            "gridcolor": GRID,
+            "domain": [0.3 if with_alpha else 0, 1],
+        },
+        legend=LEGEND,
         hovermode="x unified",
     )
+    figure.update_xaxes(anchor="y2" if with_alpha else "y")
     return figure
 
 
 FUSION_LINES = {
-    "anomaly_score": METHODS["vgae"][:2],
-    "gat_prob": METHODS["gat"][:2],
-    "alpha": ("alpha", METHODS["fixed_alpha"].color),
-    "fused": ("fused (verdict)", ALPHA),
+    "anomaly_score": ("VGAE anomaly score", METHODS["vgae"].color),
+    "gat_prob": ("GAT probability", METHODS["gat"].color),
+    "fused": ("DQN fusion", METHODS["fusion"].color),
 }
 DETECTOR_LINES = {name: FUSION_LINES[name] for name in ("anomaly_score", "gat_prob")}
 

@@ -66,6 +66,5 @@ def code(text: str) -> str:
 
 def scenario(name: str) -> str:
     """``test_02_unknown_vehicle_known_attack`` as ``02 unknown vehicle, known attack``."""
-    words = name.removeprefix("test_").split("_")
-    text = " ".join(words)
-    return text.replace(" known ", ", known ").replace(" unknown ", ", unknown ").lstrip(", ")
+    first, _, rest = name.removeprefix("test_").replace("_", " ").partition(" ")
+    return f"{first} {rest.replace('vehicle ', 'vehicle, ')}".strip()

@@ -38,7 +38,7 @@ SCORE_COLUMNS = {
 """Method -> its column in a run's ``predictions.arrow``."""
 
 BENIGN, ATTACK = "#8fa3b8", "#d1561f"
-ALPHA = METHODS["fusion"].color
+ALPHA = METHODS["fixed_alpha"].color
 GRID = "rgba(128, 138, 150, 0.25)"
 UNVISITED = "rgba(125, 135, 148, 0.62)"
 

@@ -50,9 +50,9 @@ def what_if(policy: Policy, threshold: float) -> tuple[int, int]:
         st.metric("verdict", "attack" if fused >= threshold else "benign", width="content")
     seen = int(policy.windows[row, column])
     st.caption(
-        f"Alpha of the nearest cell of the map; {count(seen)} windows fell into it."
+        f"Alpha of the nearest cell of the map; {count(seen)} training windows fell into it."
         if seen
-        else "Alpha of the nearest cell of the map; no window ever fell there: a guess."
+        else "Alpha of the nearest cell of the map; no training window fell there: a guess."
     )
     return row, column
 
@@ -61,11 +61,11 @@ def windows_of_cell(predictions: pa.Table, policy: Policy, row: int, column: int
     """A table of the scored windows whose scores are nearest to a cell."""
     windows = windows_in_cell(predictions, policy, row, column)
     st.markdown(
-        f"**Windows in this cell** (anomaly near {policy.axis[row]:.2f}, GAT near "
-        f"{policy.axis[column]:.2f}; validation and test)"
+        f"**Validation and test windows in this cell** (anomaly near {policy.axis[row]:.2f}, GAT "
+        f"near {policy.axis[column]:.2f})"
     )
     if windows.empty:
-        st.caption("None. Click a coloured cell, or move the sliders.")
+        st.caption("None. Click another cell, or move the sliders.")
         return
     st.caption(
         f"{count(len(windows))} windows, {count(int(windows['label'].sum()))} attacked"

@@ -32,7 +32,7 @@ class Policy:
     alpha: npt.NDArray[np.float64]
     """``[G, G]`` weight of the GAT, 0 to 1."""
     windows: npt.NDArray[np.int64]
-    """``[G, G]`` windows that fell into the cell; 0: the agent was never there."""
+    """``[G, G]`` training windows that fell into the cell; 0: the agent was never there."""
     attacks: npt.NDArray[np.int64]
     """``[G, G]`` attacked windows among them."""
 
@@ -109,10 +109,12 @@ def rows_where(table: pa.Table, **wanted: str) -> pd.DataFrame:
 
 def windows_in_cell(table: pa.Table, policy: Policy, row: int, column: int) -> pd.DataFrame:
     """The windows whose scores are nearest to one cell of the policy map."""
-    edges = (policy.axis[1:] + policy.axis[:-1]) / 2
-    inside = (np.searchsorted(edges, table["anomaly_score"].to_numpy()) == row) & (
-        np.searchsorted(edges, table["gat_prob"].to_numpy()) == column
-    )
+    # The map counts its windows in the same way.
+    cells = [
+        np.rint(table[name].to_numpy() * np.float64(len(policy.axis) - 1))
+        for name in ("anomaly_score", "gat_prob")
+    ]
+    inside = (cells[0] == row) & (cells[1] == column)
     frame: pd.DataFrame = table.filter(pa.array(inside)).to_pandas()
     return frame
 

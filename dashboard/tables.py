@@ -30,15 +30,23 @@ def scenarios(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return first | results["scenarios"]
 
 
+def metric(numbers: dict[str, Any], method: str, name: str) -> float | None:
+    """One metric of one method; None where it is undefined."""
+    if name == "f1" and not numbers.get("attack_windows"):
+        # Its formula gives 0 once there is a false alarm, but there was nothing to find.
+        return None
+    value: float | None = numbers["methods"][method].get(name)
+    return value
+
+
 def method_table(numbers: dict[str, Any]) -> pd.DataFrame:
     """All metrics of one scenario or capture, one row per method."""
-    methods = numbers["methods"]
     rows = [
         {"Method": METHODS[name].label}
-        | {label: number(methods[name].get(key)) for key, label in RATES.items()}
-        | {label: _whole(methods[name].get(key)) for key, label in COUNTS.items()}
+        | {label: number(metric(numbers, name, key)) for key, label in RATES.items()}
+        | {label: _whole(metric(numbers, name, key)) for key, label in COUNTS.items()}
         for name in METHODS
-        if name in methods
+        if name in numbers["methods"]
     ]
     return pd.DataFrame(rows)
 
@@ -49,7 +57,7 @@ def f1_table(results: dict[str, Any]) -> pd.DataFrame:
         [
             {"Scenario": scenario(name)}
             | {
-                METHODS[m].label: number(numbers["methods"][m].get("f1"))
+                METHODS[m].label: number(metric(numbers, m, "f1"))
                 for m in METHODS
                 if m in numbers["methods"]
             }
@@ -58,7 +66,7 @@ def f1_table(results: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def capture_table(numbers: dict[str, Any], metric: str) -> pd.DataFrame:
+def capture_table(numbers: dict[str, Any], key: str) -> pd.DataFrame:
     """One metric of every method, one row per capture of a scenario."""
     return pd.DataFrame(
         [
@@ -68,7 +76,7 @@ def capture_table(numbers: dict[str, Any], metric: str) -> pd.DataFrame:
                 "Attacked": count(capture["attack_windows"]),
             }
             | {
-                METHODS[m].label: number(capture["methods"][m].get(metric))
+                METHODS[m].label: number(metric(capture, m, key))
                 for m in METHODS
                 if m in capture["methods"]
             }

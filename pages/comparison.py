@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard.comparison_view import capture_timeline, verdict
 from dashboard.context import friendly_errors, pick_finished_run, simulated_badge, workspace
-from dashboard.figures import CONFIG, f1_bars
+from dashboard.figures import CONFIG, method_bars
 from dashboard.formatting import count, scenario
 from dashboard.palette import METHODS
 from dashboard.results import load_results
@@ -23,12 +23,14 @@ def show(run_id: str) -> None:
     for warning in results.get("warnings", ()):
         st.warning(warning, icon=":material/info:")
 
-    metric = st.segmented_control(
-        "Metric", list(RATES), default="f1", required=True, format_func=RATES.__getitem__
-    )
-    metric = metric or "f1"
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.segmented_control(
+            "Metric", list(RATES), default="f1", required=True, format_func=RATES.__getitem__
+        )
+        zoom = st.toggle("Zoom in on the differences", help="The axis then does not start at 0.")
+    metric = chosen or "f1"
     st.plotly_chart(
-        f1_bars(results, metric, RATES[metric]),
+        method_bars(results, metric, RATES[metric], zoom),
         key="bars",
         config=CONFIG,
         alt=f"{RATES[metric]} of every method on every scenario",

@@ -22,8 +22,9 @@ from dashboard.tables import f1_table
 st.title("CAN-Graph Fusion")
 st.markdown(
     "Two detectors look at windows of a vehicle's CAN traffic as graphs: a **VGAE** that knows "
-    "only normal traffic, and a **GAT** that has seen attacks. A **DQN agent** learns whom to trust, "
-    "window by window; here you train all three, see what the agent learned and what it buys."
+    "only normal traffic, and a **GAT** that has seen attacks. A **DQN agent** learns whom to "
+    "trust, window by window; here you train all three, see what the agent learned and what it "
+    "buys."
 )
 with friendly_errors():
     if st.button("Run the demo end to end", type="primary", icon=":material/play_arrow:"):

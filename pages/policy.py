@@ -30,9 +30,9 @@ def show(run_id: str) -> None:
             alt="Heatmap of alpha over GAT probability and anomaly score",
         )
         st.caption(
-            "Blue: the VGAE decides; orange: the GAT decides. Grey veil: no window ever fell "
-            "there, so the agent guesses. "
-            f"Black line: fused = {threshold:g}, above it the verdict is attack. Click a cell for its windows."
+            "Blue: the VGAE decides; orange: the GAT decides. Grey veil: no training window fell "
+            f"there, so the agent guesses. Black line: fused = {threshold:g}; above and right of "
+            "it the verdict is attack. Click a cell for its windows."
         )
     with right:
         st.markdown("**What if** a window had these scores?")

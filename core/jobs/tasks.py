@@ -11,7 +11,7 @@ from typing import Any
 
 from core.config import FusionConfig
 from core.errors import ConfigError
-from core.jobs.registry import JobFunction, JobRegistry
+from core.jobs.registry import JobRegistry
 from core.progress import Reporter
 from core.workspace import Workspace
 
@@ -86,9 +86,7 @@ def start_import(jobs: JobRegistry, source: Path, name: str) -> str:
     def job(reporter: Reporter, run_dir: Path) -> None:
         from core.captures.dataset import import_dataset
 
-        reporter.progress("import", 0.0, f"copying {source}")
-        dataset = import_dataset(source, name, workspace)
-        reporter.progress("import", 1.0, f"{len(dataset.captures)} captures")
+        import_dataset(source, name, workspace, reporter)
 
     params = {"dataset": name, "source": str(source)}
     # Copying does not compute: it need not wait for a training run.

@@ -53,7 +53,7 @@ def test_an_unknown_kind_names_the_known_ones(jobs):
 
 
 def test_a_bad_import_fails_with_a_message(jobs, monkeypatch, tmp_path):
-    def import_dataset(source, name, workspace):
+    def import_dataset(source, name, workspace, reporter):
         raise DatasetError(f"{source} holds no captures")
 
     fake = types.ModuleType("core.captures.dataset")
