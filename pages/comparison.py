@@ -25,7 +25,12 @@ def show(run_id: str) -> None:
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.segmented_control(
-            "Metric", list(RATES), default="f1", required=True, format_func=RATES.__getitem__
+            "Metric",
+            list(RATES),
+            default="f1",
+            required=True,
+            format_func=RATES.__getitem__,
+            wrap=True,
         )
         zoom = st.toggle("Zoom in on the differences", help="The axis then does not start at 0.")
     metric = chosen or "f1"

@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+
+from dashboard.curves import (
+    DETECTOR_CHARTS,
+    FUSION_CHARTS,
+    LOG_LINES,
+    MAX_POINTS,
+    Drained,
+    best_so_far,
+    draw,
+)
+
+
+def metrics(seq, step, **values):
+    return {"seq": seq, "type": "metrics", "step": step, "values": values}
+
+
+def test_events_are_taken_once():
+    state = Drained()
+    event = metrics(1, "gat", epoch=0, val_loss=0.5)
+    state.take([event])
+    state.take([event, metrics(2, "gat", epoch=1, val_loss=0.4)])
+    assert list(state.frame("gat")["val_loss"]) == [0.5, 0.4]
+    assert list(state.frame("gat")["x"]) == [1, 2]
+
+
+def test_parts_of_a_step_have_columns_of_their_own():
+    state = Drained()
+    state.take([metrics(1, "vgae", epoch=0, val_loss=1.0)])
+    state.take([metrics(2 + i, "vgae fold 1", epoch=i, val_loss=2.0 - i) for i in range(2)])
+    frame = state.frame("vgae")
+    assert list(frame["val_loss fold 1"]) == [2.0, 1.0]
+    assert frame["val_loss"][0] == 1.0
+    assert np.isnan(frame["val_loss"][1])
+    names = [s["name"] for s in draw(DETECTOR_CHARTS[0], frame, 0.0, False)["series"]]
+    assert names == ["held out", "held out fold 1"]
+
+
+def test_memory_of_a_session_is_bounded():
+    state = Drained()
+    state.take([metrics(i + 1, "fusion", epoch=i) for i in range(3 * MAX_POINTS)])
+    state.take([{"seq": 10**6 + i, "type": "log", "message": "x"} for i in range(1000)])
+    assert len(state.points["fusion"]) <= MAX_POINTS
+    assert state.frame("fusion")["x"].iloc[-1] == 3 * MAX_POINTS
+    assert len(state.log) == LOG_LINES
+
+
+def test_smoothing_follows_the_moving_average_and_keeps_the_raw_line():
+    state = Drained()
+    state.take([metrics(i + 1, "vgae", epoch=i, train_loss=v) for i, v in enumerate([1.0, 0.0])])
+    option = draw(DETECTOR_CHARTS[0], state.frame("vgae"), 0.5, False)
+    assert [s["name"] for s in option["series"]] == ["training", "training, raw"]
+    # Weights 1/3 and 2/3: the past counts half as much as the present.
+    assert list(option["dataset"]["source"]["train_loss smooth"]) == pytest.approx([1.0, 1 / 3])
+
+
+def test_log_axes_are_for_losses_only_and_leave_out_what_has_no_logarithm():
+    state = Drained()
+    state.take([metrics(1, "vgae", epoch=0, train_loss=0.0, val_loss=1.0)])
+    state.take([metrics(2, "fusion", epoch=0, val_reward=-0.5, train_reward=0.1)])
+    loss = draw(DETECTOR_CHARTS[0], state.frame("vgae"), 0.0, True)
+    assert loss["yAxis"]["type"] == "log"
+    assert loss["dataset"]["source"]["train_loss"].isna().all()
+    assert draw(FUSION_CHARTS[0], state.frame("fusion"), 0.0, True)["yAxis"]["type"] == "value"
+
+
+def test_undefined_values_are_gaps_and_the_best_is_named():
+    state = Drained()
+    values = [None, 0.9, 0.8]
+    state.take([metrics(i + 1, "fusion", epoch=i, gap_closed=v) for i, v in enumerate(values)])
+    chart = next(c for c in FUSION_CHARTS if c.best == "gap_closed")
+    frame = state.frame("fusion")
+    assert draw(chart, frame, 0.0, False)["dataset"]["source"]["gap_closed"].isna().sum() == 1
+    assert best_so_far(chart, frame) == "best 0.9000 at epoch 2"
+
+
+def test_alpha_is_drawn_with_a_band_of_its_spread():
+    state = Drained()
+    state.take([metrics(1, "fusion", epoch=0, alpha_mean=0.9, alpha_std=0.2)])
+    chart = next(c for c in FUSION_CHARTS if c.band)
+    source = draw(chart, state.frame("fusion"), 0.0, False)["dataset"]["source"]
+    assert source["low"][0] == pytest.approx(0.7)
+    assert source["low"][0] + source["width"][0] == pytest.approx(1.0)
+
+
+def test_options_without_their_data_are_plain_json():
+    state = Drained()
+    state.take([metrics(1, "fusion", epoch=0, train_loss=0.1, alpha_mean=0.5, alpha_std=0.1)])
+    for chart in FUSION_CHARTS:
+        option = draw(chart, state.frame("fusion"), 0.3, True)
+        json.dumps({k: v for k, v in option.items() if k != "dataset"})

@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+import pandas as pd
+
+from dashboard.figures import (
+    FUSION_LINES,
+    MAX_POINTS,
+    alpha_histogram,
+    method_bars,
+    policy_heatmap,
+    timeline,
+)
+from dashboard.palette import METHODS
+from dashboard.results import load_policy
+from tests.dashboard.run_folders import write_run
+
+
+def test_the_heatmap_veils_exactly_the_cells_without_windows(workspace):
+    policy = load_policy(write_run(workspace))
+    heat, veil, boundary, cells = policy_heatmap(policy, 0.4).data
+    assert np.array_equal(heat.z, policy.alpha)
+    assert np.array_equal(np.isnan(veil.z), policy.windows > 0)
+    assert boundary.contours.start == 0.4
+    assert len(cells.x) == policy.alpha.size
+
+
+def test_clicking_a_cell_gives_its_scores(workspace):
+    policy = load_policy(write_run(workspace))
+    cells = policy_heatmap(policy, 0.5).data[-1]
+    index = 3 * len(policy.axis) + 7
+    assert policy.cell(cells.y[index], cells.x[index]) == (3, 7)
+    assert cells.customdata[index][0] == policy.alpha[3, 7]
+
+
+def test_alpha_shares_add_up_for_each_class():
+    alpha = np.array([0.0, 0.05, 1.0, 1.0])
+    benign, attacked = alpha_histogram(alpha, np.array([0, 0, 1, 1])).data
+    assert list(benign.y[:2]) == [0.5, 0.5]
+    assert attacked.y[-1] == 1.0
+
+
+def test_bars_leave_out_what_is_undefined_and_can_zoom(workspace):
+    results = json.loads((write_run(workspace) / "results.json").read_text())
+    figure = method_bars(results)
+    assert [bar.name for bar in figure.data] == [m.label for m in METHODS.values()]
+    assert all(bar.y[2] is None for bar in figure.data)
+    assert figure.layout.yaxis.range[0] == 0
+    lowest = min(v for bar in figure.data for v in bar.y if v is not None)
+    assert 0 < method_bars(results, zoom=True).layout.yaxis.range[0] < lowest
+
+
+def test_long_captures_are_thinned():
+    n = 3 * MAX_POINTS + 1
+    windows = pd.DataFrame(
+        {
+            "start_time": np.arange(n) + 100.0,
+            "label": np.zeros(n, np.uint8),
+            "attack": [""] * n,
+            **{name: np.zeros(n) for name in ("anomaly_score", "gat_prob", "alpha", "fused")},
+        }
+    )
+    figure = timeline(windows, FUSION_LINES, 0.5)
+    assert all(len(trace.x) <= MAX_POINTS for trace in figure.data)
+    assert figure.data[0].x[0] == 0.0

@@ -1,0 +1,44 @@
+import pytest
+
+from dashboard.headline import gap_closed, headline
+
+
+def scenario(attack_windows=10, **f1):
+    methods = {name: {"f1": value, "tp": round(100 * value), "tn": 0} for name, value in f1.items()}
+    return {"attack_windows": attack_windows, "methods": methods}
+
+
+def results(*scenarios):
+    return {"scenarios": {f"test_{i}": s for i, s in enumerate(scenarios)}}
+
+
+@pytest.mark.parametrize(("fusion", "verdict"), [(0.99, "helps"), (0.9, "equal"), (0.85, "hurts")])
+def test_fusion_is_compared_with_the_better_single_model(fusion, verdict):
+    said = headline(results(scenario(vgae=0.9, gat=0.8, fusion=fusion, oracle=1.0)))
+    assert said.verdict == verdict
+    assert "0.900 for VGAE alone" in said.text
+
+
+def test_a_simpler_rule_that_does_as_well_is_named():
+    said = headline(results(scenario(vgae=0.9, gat=0.8, fixed_alpha=0.99, fusion=0.99)))
+    assert "simpler rule" in said.text
+    assert "Best fixed alpha" in said.text
+
+
+def test_scenarios_without_attacks_do_not_count():
+    clean = scenario(attack_windows=0, vgae=0.0, gat=0.0, fusion=0.0, oracle=0.0)
+    assert headline(results(clean)).verdict == "unknown"
+    attacked = scenario(vgae=0.9, gat=0.8, fusion=0.95, oracle=1.0)
+    assert headline(results(attacked, clean)) == headline(results(attacked))
+
+
+def test_gap_closed_counts_right_windows():
+    attacked = scenario(vgae=0.8, gat=0.6, fusion=0.9, oracle=1.0)
+    assert "closes 50 %" in gap_closed(results(attacked))
+
+
+def test_no_gap_and_a_loss_are_said_plainly():
+    perfect = scenario(vgae=1.0, gat=0.6, fusion=1.0, oracle=1.0)
+    assert "no gap" in gap_closed(results(perfect))
+    worse = scenario(vgae=0.8, gat=0.6, fusion=0.7, oracle=1.0)
+    assert "wrong more often" in gap_closed(results(worse))
