@@ -85,13 +85,13 @@ def open_dataset(
         return _read_folder(_demo(workspace, reporter or SilentReporter()), demo.NAME)
     try:
         named = workspace.datasets / valid_name(name_or_path)
-        if named.is_dir():
+        if _is_folder(named):
             return _read_folder(named, name_or_path)
     except DatasetError:
         pass  # No name, but it may still be a path.
-    # The absolute path gives a name even to "." without following links, whose names are chosen.
-    root = Path(os.path.abspath(name_or_path)) if name_or_path.strip() else Path()  # noqa: PTH100
-    if name_or_path.strip() and "\0" not in name_or_path and root.is_dir():
+    if name_or_path.strip() and _is_folder(Path(name_or_path)):
+        # An absolute path has a name even for "."; links are not followed, their names are chosen.
+        root = Path(os.path.abspath(name_or_path))  # noqa: PTH100
         return _read_folder(root, valid_name(root.name))
     raise DatasetError(
         f"no data set {name_or_path!r}: there is no such folder; "
@@ -124,7 +124,7 @@ def import_dataset(
     target = workspace.datasets / valid_name(name)
     if name == demo.NAME or target.exists():
         raise DatasetError(f"there is a data set {name!r} already; choose another name")
-    if not source.is_dir():
+    if not _is_folder(source):
         raise DatasetError(f"{source}: there is no such folder; expected {_EXPECTED}")
     found = _read_folder(source, name)
     with atomic_path(target) as temporary:
@@ -140,6 +140,11 @@ def import_dataset(
             shutil.copyfile(source / demo.MARKER, temporary / demo.MARKER)
     reporter.progress("import", 1.0, f"{len(found.captures)} captures")
     return _read_folder(target, name)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder; unlike ``Path.is_dir``, false for paths that cannot even be asked."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def _demo(workspace: Workspace, reporter: Reporter) -> Path:

@@ -5,7 +5,7 @@ Fields are found as positions in the byte buffer and read eight characters at a 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from core.errors import CaptureError
 Positions = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 512 << 10
+"""Text parsed at a time: small enough that the columns of a block stay in the processor's cache."""
 PAD = 192
 """Bytes before and after the text, so that a word may be read beyond any field (64 bytes = 128)."""
 
@@ -72,13 +73,19 @@ class Lines:
     count: Positions
     """Delimiters in the line."""
     cuts: Positions
+    _known_cuts: dict[int, Positions] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.start)
 
     def cut(self, k: int | Positions) -> Positions:
         """Position ``[L]`` of each line's delimiter ``k`` (anything where it has fewer)."""
-        return self.cuts[np.minimum(self.first_cut + k, len(self.cuts) - 1)]
+        if isinstance(k, int) and k in self._known_cuts:
+            return self._known_cuts[k]
+        cut = self.cuts[np.minimum(self.first_cut + k, len(self.cuts) - 1)]
+        if isinstance(k, int):
+            self._known_cuts[k] = cut
+        return cut
 
     def delimiter(self, k: int, character: str) -> Mask:
         """Whether each line's delimiter ``k`` is there and is ``character``."""
@@ -86,7 +93,10 @@ class Lines:
 
     def count_of(self, characters: str) -> Positions:
         """How many ``[L]`` of each line's delimiters are among ``characters``."""
-        hit = np.isin(self.text.characters[self.cuts], np.frombuffer(characters.encode(), np.uint8))
+        found = self.text.characters[self.cuts]
+        hit = np.zeros(len(found), bool)
+        for character in characters:
+            hit |= found == ord(character)
         total = np.concatenate(([0], np.cumsum(hit)))
         return total[self.first_cut + self.count] - total[self.first_cut]
 

@@ -1,0 +1,251 @@
+"""Data sets: folders found, refused, imported; what is wrong is said by name."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from core.captures import demo
+from core.captures.dataset import import_dataset, list_datasets, open_dataset
+from core.captures.formats import can_train_and_test_csv
+from core.errors import DatasetError, StorageError
+from core.files import content_hash
+from core.workspace import Workspace
+from tests.core.captures.capture_strategies import table_of
+
+FREE, ATTACKED, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
+
+
+def put(root: Path, key: str, start: float = 0.0) -> Path:
+    """A tiny capture; another ``start`` gives another content."""
+    path = root / key
+    can_train_and_test_csv.write(table_of([(start + 0.5, 1, 0, 1, b"a", 0)]), path)
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace."""
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data set of three captures with other things beside them."""
+    root = tmp_path / "mine"
+    put(root, f"{FREE}/attack-free-a.csv", 1)
+    put(root, f"{ATTACKED}/DoS-a.csv", 2)
+    put(root, f"{TEST}/DoS-b.csv", 3)
+    (root / "README.md").write_text("hello")
+    (root / ".git").mkdir()
+    (root / "notes").mkdir()
+    put(root, "notes/unused.csv")
+    (root / FREE / "README.txt").write_text("hello")
+    (root / FREE / "metadata.json").write_text("{}")
+    (root / FREE / ".DoS.csv.swp").write_text("")
+    (root / FREE / "more").mkdir()
+    put(root, f"{FREE}/more/unused.csv")
+    return root
+
+
+def test_captures_are_found_by_split_and_name(folder: Path, workspace: Workspace) -> None:
+    dataset = open_dataset(str(folder), workspace)
+    assert dataset.name == "mine"
+    assert not dataset.simulated
+    assert [c.key for c in dataset.captures] == [
+        f"{FREE}/attack-free-a.csv",
+        f"{ATTACKED}/DoS-a.csv",
+        f"{TEST}/DoS-b.csv",
+    ]
+    assert [c.name for c in dataset.train] == ["attack-free-a.csv", "DoS-a.csv"]
+    assert {split: [c.name for c in cs] for split, cs in dataset.tests.items()} == {
+        TEST: ["DoS-b.csv"]
+    }
+    assert all(c.sha256 == content_hash(c.path) for c in dataset.captures)
+    assert dataset.warnings == ()
+
+
+def test_a_capture_without_ending_is_found_by_its_content(
+    folder: Path, workspace: Workspace
+) -> None:
+    put(folder, f"{TEST}/recording", 4)
+    assert [c.name for c in open_dataset(str(folder), workspace).tests[TEST]] == [
+        "DoS-b.csv",
+        "recording",
+    ]
+
+
+def test_paths_may_be_relative_or_links(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert open_dataset(".", workspace).name == "mine"
+    link = folder.parent / "linked"
+    link.symlink_to(folder)
+    (folder / TEST / "again.csv").symlink_to(put(folder.parent, "elsewhere.csv", 9))
+    dataset = open_dataset(str(link), workspace)
+    assert dataset.name == "linked"
+    assert [c.name for c in dataset.tests[TEST]] == ["DoS-b.csv", "again.csv"]
+
+
+def test_a_name_means_the_workspace_first(folder: Path, workspace: Workspace) -> None:
+    imported = import_dataset(folder, "mine", workspace)
+    put(folder, f"{TEST}/later.csv", 4)
+    assert open_dataset("mine", workspace) == imported
+    assert imported.root == workspace.datasets / "mine"
+
+
+def test_an_unknown_name_lists_what_there_is(folder: Path, workspace: Workspace) -> None:
+    import_dataset(folder, "mine", workspace)
+    with pytest.raises(DatasetError, match=r"no data set 'yours'.* has demo, mine"):
+        open_dataset("yours", workspace)
+    assert list_datasets(workspace) == ["demo", "mine"]
+
+
+def test_the_demo_is_listed_before_it_is_made(workspace: Workspace) -> None:
+    assert list_datasets(workspace) == ["demo"]
+    assert not workspace.root.exists()
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\0b", "/nowhere/at/all", "../up", "x" * 300])
+def test_what_is_neither_name_nor_path_is_refused(name: str, workspace: Workspace) -> None:
+    with pytest.raises(DatasetError):
+        open_dataset(name, workspace)
+
+
+def test_a_folder_without_splits_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+    put(tmp_path, "flat/x.csv")
+    with pytest.raises(DatasetError, match=r"flat: no split folders in it; expected .*train_01"):
+        open_dataset(str(tmp_path / "flat"), workspace)
+
+
+def test_a_file_is_no_data_set(folder: Path, workspace: Workspace) -> None:
+    with pytest.raises(DatasetError, match="there is no such folder"):
+        open_dataset(str(folder / "README.md"), workspace)
+
+
+def test_nothing_to_train_on_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+    put(tmp_path, f"d/{TEST}/x.csv")
+    (tmp_path / "d" / FREE).mkdir()
+    with pytest.raises(DatasetError, match=rf"no capture to train on.* got {FREE} \(0\), {TEST}"):
+        open_dataset(str(tmp_path / "d"), workspace)
+
+
+def test_empty_splits_are_told(folder: Path, workspace: Workspace) -> None:
+    (folder / "test_09_empty").mkdir()
+    dataset = open_dataset(str(folder), workspace)
+    assert dataset.warnings == ("no captures in test_09_empty",)
+    assert list(dataset.tests) == [TEST]
+
+
+def test_equal_captures_are_told_and_louder_across_train_and_test(
+    folder: Path, workspace: Workspace
+) -> None:
+    put(folder, f"{ATTACKED}/copy.csv", 1)
+    put(folder, f"{TEST}/leak.csv", 2)
+    assert open_dataset(str(folder), workspace).warnings == (
+        f"{ATTACKED}/copy.csv has the same content as {FREE}/attack-free-a.csv",
+        f"{TEST}/leak.csv has the same content as {ATTACKED}/DoS-a.csv: "
+        "a test capture is also trained on",
+    )
+
+
+def test_a_dangling_link_is_named(folder: Path, workspace: Workspace) -> None:
+    (folder / TEST / "gone.csv").symlink_to(folder / "nothing.csv")
+    with pytest.raises(DatasetError, match=r"gone\.csv: cannot be read"):
+        open_dataset(str(folder), workspace)
+
+
+@pytest.mark.parametrize("name", [b"bad\xff.csv", b"new\nline.csv"])
+def test_unreadable_file_names_are_refused_readably(
+    folder: Path, workspace: Workspace, name: bytes
+) -> None:
+    bad = os.path.join(os.fsencode(folder / TEST), name)  # noqa: PTH118
+    with open(bad, "wb"):  # noqa: PTH123
+        pass
+    with pytest.raises(DatasetError, match="rename it") as error:
+        open_dataset(str(folder), workspace)
+    assert str(error.value).isprintable()
+
+
+def test_import_copies_splits_with_what_lies_beside_captures(
+    folder: Path, workspace: Workspace
+) -> None:
+    dataset = import_dataset(folder, "copy", workspace)
+    assert [c.key for c in dataset.captures] == [
+        c.key for c in open_dataset(str(folder), workspace).captures
+    ]
+    assert (dataset.root / FREE / "metadata.json").read_text() == "{}"
+    assert not (dataset.root / "README.md").exists()
+    assert not (dataset.root / FREE / "more").exists()
+
+
+def test_import_keeps_the_mark_of_simulation(folder: Path, workspace: Workspace) -> None:
+    (folder / demo.MARKER).write_text(json.dumps({"simulated": True, "seed": 3}))
+    dataset = import_dataset(folder, "copy", workspace)
+    assert dataset.simulated
+    assert open_dataset("copy", workspace).simulated
+
+
+def test_a_damaged_mark_still_marks(folder: Path, workspace: Workspace) -> None:
+    (folder / demo.MARKER).write_text("{")
+    assert open_dataset(str(folder), workspace).simulated
+
+
+@pytest.mark.parametrize("name", ["demo", "taken", "", "a/b", "..", ".hidden", "x\ny"])
+def test_import_refuses_names_that_are_taken_or_none(
+    folder: Path, workspace: Workspace, name: str
+) -> None:
+    kept = put(workspace.datasets, f"taken/{FREE}/x.csv")
+    with pytest.raises(DatasetError):
+        import_dataset(folder, name, workspace)
+    assert kept.exists()
+    assert [p.name for p in workspace.datasets.iterdir()] == ["taken"]
+
+
+def test_import_of_what_is_no_data_set_leaves_nothing(tmp_path: Path, workspace: Workspace) -> None:
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "empty", tmp_path / "missing"):
+        with pytest.raises(DatasetError, match=source.name):
+            import_dataset(source, "x", workspace)
+    assert not workspace.datasets.exists()
+
+
+def test_import_that_fails_half_way_leaves_nothing(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        import_dataset(folder, "x", workspace)
+    assert list(workspace.datasets.iterdir()) == []
+
+
+def test_a_demo_of_another_version_is_made_anew(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def write(root: Path, seed: int = 0, reporter: object = None) -> None:
+        made.append(root)
+        put(root, f"{FREE}/x.csv")
+        (root / demo.MARKER).write_text(json.dumps({"version": demo.VERSION}))
+
+    monkeypatch.setattr(demo, "write_demo", write)
+    for _ in range(2):
+        assert open_dataset("demo", workspace).simulated
+    assert len(made) == 1
+    monkeypatch.setattr(demo, "VERSION", demo.VERSION + 1)
+    open_dataset("demo", workspace)
+    assert len(made) == 2
+
+
+@pytest.mark.real_data
+def test_real_data_set_is_opened(real_data: Path, workspace: Workspace) -> None:
+    dataset = open_dataset(str(real_data / "hcrl_sa"), workspace)
+    assert dataset.name == "hcrl_sa"
+    assert not dataset.simulated
+    assert {c.split for c in dataset.train} == {FREE, ATTACKED}

@@ -1,0 +1,129 @@
+"""``python -m core ingest``: the report's exact keys, the Arrow file, exit codes."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from core.captures.readers import read_capture
+from core.cli import ingest
+from core.cli.main import guarded
+
+KEYS = [
+    "format",
+    "frames",
+    "skipped",
+    "ids",
+    "extended_frames",
+    "remote_frames",
+    "error_frames",
+    "fd_frames",
+    "labelled",
+    "attack_frames",
+    "time",
+    "duration_s",
+    "warnings",
+]
+CANDUMP = """\
+(100.0) can0 123#1122 1\tFalse
+(100.5) can0 00000123#11 False\tFalse
+(101.0) can0 18FEF100#R8 False\tFalse
+noise
+(101.5) can0 20000004#0004000000000000 False\tFalse
+(102.0) can0 123##1112233 1\tFalse
+(101.75) can0 124# False\tFalse
+"""
+
+
+def run(*arguments: object) -> int:
+    """The command, as ``core.cli.main`` runs it."""
+    parser = argparse.ArgumentParser()
+    ingest.add_arguments(parser)
+    args = parser.parse_args([str(a) for a in arguments])
+    return guarded(lambda: ingest.run(args))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A candump log with a frame of each kind."""
+    path = tmp_path / "x.log"
+    path.write_text(CANDUMP)
+    return path
+
+
+def test_report_counts_every_kind(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(log) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert list(report) == KEYS
+    assert err == ""
+    warnings = report.pop("warnings")
+    assert report == {
+        "format": "candump",
+        "frames": 6,
+        "skipped": {"not a candump line": 1},
+        "ids": 4,  # 123, extended 00000123, 18FEF100 and 124; an error frame has none
+        "extended_frames": 2,
+        "remote_frames": 1,
+        "error_frames": 1,
+        "fd_frames": 1,
+        "labelled": True,
+        "attack_frames": 2,
+        "time": "relative",
+        "duration_s": 2.0,
+    }
+    assert len(warnings) == 2
+    assert all(isinstance(warning, str) for warning in warnings)
+
+
+def test_report_file_and_arrow_file_say_the_same(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(log, "--out", tmp_path / "o" / "x.arrow", "--report", tmp_path / "r" / "1.json") == 0
+    assert run(tmp_path / "o" / "x.arrow", "--report", tmp_path / "r" / "2.json") == 0
+    assert capsys.readouterr() == ("", "")
+    first, second = ((tmp_path / "r" / name).read_text() for name in ("1.json", "2.json"))
+    assert first == second
+    assert list(json.loads(first)) == KEYS
+    assert len(read_capture(tmp_path / "o" / "x.arrow")) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.csv", b""),
+        ("junk.csv", bytes(range(256)) * 10),
+        ("junk.parquet", b"PAR1" + bytes(range(256)) * 10),
+        ("columns.csv", b"a,b\n1,2\n"),
+        ("lines.log", b"hello\nworld\n"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert run(path, "--out", tmp_path / "x.arrow", "--report", tmp_path / "r.json") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert str(path) in err
+    assert not (tmp_path / "x.arrow").exists()
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_other_bad_arguments_have_exit_code_2(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "missing.log") == 2
+    assert run(tmp_path) == 2
+    assert run(log, "--format", "asc") == 2
+    assert run(log, "--out", log / "x.arrow") == 2
+    assert capsys.readouterr().err.count("\n") == 4
+
+
+def test_the_format_may_be_named(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(log, "--format", "candump") == 0
+    assert run(log, "--format", "can-train-and-test-csv") == 2
+    assert "missing columns" in capsys.readouterr().err
