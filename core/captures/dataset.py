@@ -84,11 +84,11 @@ def open_dataset(
     if name_or_path == demo.NAME:
         return _read_folder(_demo(workspace, reporter or SilentReporter()), demo.NAME)
     try:
-        named = workspace.datasets / valid_name(name_or_path)
-        if _is_folder(named):
-            return _read_folder(named, name_or_path)
+        named: Path | None = workspace.datasets / valid_name(name_or_path)
     except DatasetError:
-        pass  # No name, but it may still be a path.
+        named = None  # It may still be a path.
+    if named is not None and _is_folder(named):
+        return _read_folder(named, name_or_path)
     if name_or_path.strip() and _is_folder(Path(name_or_path)):
         # An absolute path has a name even for "."; links are not followed, their names are chosen.
         root = Path(os.path.abspath(name_or_path))  # noqa: PTH100

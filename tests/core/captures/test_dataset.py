@@ -96,6 +96,12 @@ def test_a_name_means_the_workspace_first(folder: Path, workspace: Workspace) ->
     assert imported.root == workspace.datasets / "mine"
 
 
+def test_a_damaged_data_set_in_the_workspace_says_what_it_lacks(workspace: Workspace) -> None:
+    (workspace.datasets / "half" / TEST).mkdir(parents=True)
+    with pytest.raises(DatasetError, match="no capture to train on"):
+        open_dataset("half", workspace)
+
+
 def test_an_unknown_name_lists_what_there_is(folder: Path, workspace: Workspace) -> None:
     import_dataset(folder, "mine", workspace)
     with pytest.raises(DatasetError, match=r"no data set 'yours'.* has demo, mine"):
