@@ -20,7 +20,7 @@ from core.errors import CheckpointError
 from core.fusion.dqn import Batch, Learner, act, update, update_target
 from core.fusion.q_network import QNetwork, features, flatten_parameters
 from core.fusion.replay import ReplayBuffer
-from core.fusion.reward import alpha_values, fuse, reward_matrix, reward_scale
+from core.fusion.reward import alpha_values, fuse, reward_bounds, reward_matrix, reward_scale
 
 CHUNK_TRANSITIONS = 65_536
 """Transitions prepared at once: some tens of megabytes, some tens of milliseconds on one core."""
@@ -307,23 +307,6 @@ class FusionLightningModule(pl.LightningModule):
         """Gradient steps per Lightning step."""
         largest = max(1, CHUNK_TRANSITIONS // self.agent_cfg.batch_size)
         return min(largest, self.training_cfg.updates_per_epoch)
-
-
-def reward_bounds(
-    cache: FusionPredictionCache, agent_cfg: FusionAgentConfig, threshold: float
-) -> tuple[float, float]:
-    """Mean reward of the better single model, and of the oracle, on ``cache``."""
-    scores = cache.states.double()
-    ends = reward_matrix(
-        scores[:, 0],
-        scores[:, 1],
-        torch.tensor(cache.label),
-        torch.tensor([0.0, 1.0]),
-        agent_cfg,
-        threshold,
-    )
-    # The fused score lies between the two scores: what neither gets right, no alpha does.
-    return float(ends.mean(dim=0).max()), float(ends.amax(dim=1).mean())
 
 
 def gap_closed(reward: float, best_single: float, oracle: float) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from core.cache.predictions import FusionPredictionCache
 from core.config import FusionAgentConfig
 
 Array = TypeVar("Array", npt.NDArray[np.floating], torch.Tensor)
@@ -45,6 +46,26 @@ def reward_matrix(
     attacked = label.bool()
     cost = torch.where(attacked, agent_cfg.miss_cost, agent_cfg.false_alarm_cost).to(anomaly)
     return torch.where(verdict == attacked[:, None], 1.0, -cost[:, None])
+
+
+def reward_bounds(
+    cache: FusionPredictionCache, agent_cfg: FusionAgentConfig, threshold: float
+) -> tuple[float, float]:
+    """Mean reward per window of the better single detector, and of the oracle.
+
+    A fused score lies between its two parts: where alphas 0 and 1 both fail, every alpha does, so
+    the oracle needs only these two.
+    """
+    states = cache.states.double()
+    rewards = reward_matrix(
+        states[:, 0],
+        states[:, 1],
+        torch.tensor(cache.label),
+        torch.tensor([0.0, 1.0]),
+        agent_cfg,
+        threshold,
+    )
+    return float(rewards.mean(dim=0).max()), float(rewards.amax(dim=1).mean())
 
 
 def reward_scale(agent_cfg: FusionAgentConfig) -> float:

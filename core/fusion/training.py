@@ -20,7 +20,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from core.cache.predictions import FusionPredictionCache
 from core.config import FusionConfig
-from core.errors import ConfigError, ScoresError, StorageError
+from core.device import resolve_device
+from core.errors import ScoresError, StorageError
 from core.fusion.agent import FusionAgent, load_torch
 from core.fusion.lightning_module import (
     FusionLightningModule,
@@ -89,6 +90,7 @@ def train_agent(
     for part, name in ((train, "training"), (validation, "validation")):
         if not len(part):
             raise ScoresError(f"expected windows for {name}, got none")
+    device = resolve_device(config.training.device)
     module = FusionLightningModule(
         config.agent, config.training, config.evaluation, train, validation
     )
@@ -98,10 +100,9 @@ def train_agent(
     progress = ReportProgress(reporter, config.training.max_epochs)
     started = time.perf_counter()
     with _undisturbed():
-        accelerator = _accelerator(config.training.device)
         loggers, log_dir = _loggers(log_root, log_name, config)
         trainer = pl.Trainer(
-            accelerator=accelerator,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
             max_epochs=config.training.max_epochs,
             logger=loggers,
@@ -255,14 +256,6 @@ def _loggers(
     for logger in (csv, board):
         logger.log_hyperparams(settings)
     return [csv, board], parent / f"version_{version}"
-
-
-def _accelerator(device: str) -> str:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: expected auto or cpu, got cuda, which this machine lacks")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return {"cpu": "cpu", "cuda": "gpu"}[device]
 
 
 @contextmanager
