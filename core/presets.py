@@ -132,6 +132,9 @@ def run_sweep(
         overrides=[
             *overrides,
             "hydra/launcher=joblib",
+            # Hydra would report on standard output, where the results go.
+            "hydra/hydra_logging=none",
+            "hydra/job_logging=none",
             f"hydra.launcher.n_jobs={parallel}",
             f"hydra.sweep.dir={_quoted(str(folder))}",
         ],

@@ -52,11 +52,15 @@ def calls(monkeypatch, workspace):
 
 def test_options_of_the_standalone_script_reach_their_settings(calls, tmp_path):
     (tmp_path / "kia").mkdir()
+    given = {name: str(tmp_path / name) for name in ("a.x", "c.x", "r.ckpt")}
+    for path in given.values():
+        Path(path).touch()
     code = train_fusion_lightning.main(
         [
             *("--dataset", str(tmp_path / "kia"), "--max-epochs", "3", "--batch-size", "64"),
-            *("agent.gamma=0.5", "--lr", "0.002", "--autoencoder", "a.x", "--classifier", "c.x"),
-            *("--resume-from", "r.ckpt", "--protocol", "zero-shot", "--device", "cpu"),
+            *("agent.gamma=0.5", "--lr", "0.002", "--autoencoder", given["a.x"]),
+            *("--classifier", given["c.x"], "--resume-from", given["r.ckpt"]),
+            *("--protocol", "zero-shot", "--device", "cpu"),
             *("--seed", "7", "data.detector.window.size=50"),
         ]
     )
@@ -64,8 +68,8 @@ def test_options_of_the_standalone_script_reach_their_settings(calls, tmp_path):
     ((kind, config, _),) = calls
     assert kind == "fusion"
     assert config.data.dataset == str(tmp_path / "kia")
-    assert (config.data.autoencoder, config.data.classifier) == ("a.x", "c.x")
-    assert (config.training.max_epochs, config.training.resume_from) == (3, "r.ckpt")
+    assert (config.data.autoencoder, config.data.classifier) == (given["a.x"], given["c.x"])
+    assert (config.training.max_epochs, config.training.resume_from) == (3, given["r.ckpt"])
     assert (config.agent.batch_size, config.agent.fusion_lr, config.agent.gamma) == (64, 0.002, 0.5)
     assert config.data.detector.protocol == "zero-shot"
     assert (config.data.detector.device, config.training.device) == ("cpu", "cpu")
@@ -186,6 +190,8 @@ def test_presets_are_listed(capsys):
         ("fusion", ["--dataset", "demo", "--device", "tpu"], "invalid choice: 'tpu'"),
         ("fusion", ["--dataset", "demo", "agent.x=1"], "no setting 'x'; it has"),
         ("fusion", ["--dataset", "demo", "agent.gamma=0,1"], "needs --multirun"),
+        ("fusion", ["--dataset", "demo", "--resume-from", "x.ckpt"], "no checkpoint at x.ckpt"),
+        ("fusion", ["--dataset", "demo", "--autoencoder", "."], "no checkpoint at ."),
         ("fusion", ["--dataset", "demo", "--bogus"], "unrecognized arguments: --bogus"),
         ("zen", [], "one of the arguments --preset"),
         ("zen", ["--preset", "nothing"], "there are fusion_demo"),

@@ -14,7 +14,7 @@ from typing import Any
 from core.captures.dataset import list_datasets
 from core.cli.foreground import LabelledReporter, run_in_foreground
 from core.config import DEVICES, PROTOCOLS, FusionConfig, override
-from core.errors import ConfigError, DatasetError, InputError
+from core.errors import CheckpointError, ConfigError, DatasetError, InputError
 from core.progress import Reporter, StreamReporter
 from core.workspace import Workspace
 
@@ -78,19 +78,23 @@ def changed(config: FusionConfig, changes: Mapping[str, Any]) -> FusionConfig:
     return override(config, {name: value for name, value in changes.items() if value is not None})
 
 
-def require_dataset(name: str, workspace: Workspace) -> None:
-    """Say how to get a data set that is not there, before a run is started for it.
+def require_inputs(config: FusionConfig, workspace: Workspace) -> None:
+    """Refuse what is not there before a run is started that would notice only after minutes.
 
     Raises:
-        DatasetError: if it is neither in the workspace nor a folder.
+        DatasetError: if the data set is neither in the workspace nor a folder; says how to get it.
+        CheckpointError: if a checkpoint to use or to go on from is missing.
     """
-    names = list_datasets(workspace)
+    name, names = config.data.dataset, list_datasets(workspace)
     if name not in names and not Path(name).is_dir():
         raise DatasetError(
             f"no data set {name!r}: {workspace.datasets} has {', '.join(names)}; to add one, "
             "put its folders (train_01_attack_free, train_02_with_attacks, test_*) into "
             f"{workspace.datasets / name}, or give the path of the folder that holds them"
         )
+    for path in (config.data.autoencoder, config.data.classifier, config.training.resume_from):
+        if path and not Path(path).is_file():
+            raise CheckpointError(f"no checkpoint at {path}")
 
 
 def train(
@@ -134,7 +138,7 @@ def train(
 def train_and_tell(config: FusionConfig, kind: str = "fusion") -> None:
     """Train, then say on standard output what came of it and where it lies."""
     workspace = Workspace.default()
-    require_dataset(config.data.dataset, workspace)
+    require_inputs(config, workspace)
     run_dir = train(config, kind, workspace)
     if kind == "fusion":
         results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
@@ -174,8 +178,8 @@ def sweep_and_tell(config: FusionConfig, overrides: Sequence[str], parallel: int
     configs = expand_sweep(config, overrides)
     if parallel is not None and parallel < 1:
         raise ConfigError(f"expected --jobs of at least 1, got {parallel}")
-    for name in dict.fromkeys(c.data.dataset for c in configs):
-        require_dataset(name, workspace)
+    for found in configs:
+        require_inputs(found, workspace)
     cached = {replace(c.data, val_fraction=config.data.val_fraction) for c in configs}
     shared = len(cached) == len({data.dataset for data in cached})
     if shared:

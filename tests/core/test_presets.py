@@ -102,7 +102,7 @@ def where(config: FusionConfig, number: int) -> tuple[int, int, FusionConfig]:
 
 
 @pytest.mark.parametrize("parallel", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_hydra_runs_the_task_for_every_combination(tmp_path, parallel):
+def test_hydra_runs_the_task_for_every_combination(tmp_path, capfd, parallel):
     config = create_fusion_config("it's a set", agent={"hidden_dims": (8, 4)})
     overrides = ["agent.gamma=0,0.5", "evaluation={threshold:0.4}"]
     folder = tmp_path / "it's here"
@@ -112,3 +112,4 @@ def test_hydra_runs_the_task_for_every_combination(tmp_path, parallel):
     assert all(dataclasses.is_dataclass(found) for *_, found in results)
     assert (folder / "1" / ".hydra" / "overrides.yaml").is_file()
     assert all((process == os.getpid()) == (parallel == 1) for process, *_ in results)
+    assert capfd.readouterr().out == ""
