@@ -126,7 +126,8 @@ def split_lines(block: bytes, delimiters: str) -> Lines:
     first_cut = np.concatenate(([0], newline[:-1] + 1))
     end = cuts[newline]
     start = np.concatenate(([PAD], end[:-1] + 1))
-    end = end - ((text.characters[end - 1] == CARRIAGE_RETURN) & (end > start))
+    # Before an empty line stands a newline, so that this never goes before a line's start.
+    end = end - (text.characters[end - 1] == CARRIAGE_RETURN)
     return Lines(text, start, end, first_cut, newline - first_cut, cuts)
 
 

@@ -70,7 +70,7 @@ def fuse_scores(
     """
     # Torch and Lightning take seconds to load, which --help need not wait for.
     from core.cache.predictions import FusionPredictionCache
-    from core.evaluation.baselines import best_fixed_alpha, fixed_alpha_rewards
+    from core.evaluation.summary import training_summary
     from core.fusion.policy import policy_map, save_policy
     from core.fusion.training import train_agent
 
@@ -92,21 +92,7 @@ def fuse_scores(
         log_name=f"fusion_{scores.stem}",
         reporter=reporter,
     )
-    threshold = config.evaluation.threshold
-    fixed = best_fixed_alpha(train, agent=config.agent, threshold=threshold)
-    (reward_fixed,) = fixed_alpha_rewards(validation, [fixed], config.agent, threshold)
-    summary = {
-        "transitions": trained.transitions,
-        "updates": trained.updates,
-        "train_seconds": trained.train_seconds,
-        "reward": trained.reward,
-        "reward_oracle": trained.reward_oracle,
-        "reward_best_single": trained.reward_best_single,
-        "reward_best_fixed_alpha": float(reward_fixed),
-        "gap_closed": trained.gap_closed,
-        "alpha_mean": trained.alpha_mean,
-        "alpha_std": trained.alpha_std,
-    }
+    summary = training_summary(trained, train, validation, config)
     trained.agent.save(out / "fusion_agent.pth", {"scores": scores.name, "summary": summary})
     policy = policy_map(trained.agent, config.evaluation.policy_grid, cache)
     save_policy(policy, npy=out / "fusion_policy.npy", arrow=out / "policy_map.arrow")

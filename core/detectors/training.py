@@ -1,16 +1,16 @@
 """Training of both detectors with Lightning."""
 
 import copy
-import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from core.config import DetectorConfig, GATConfig, VGAEConfig
 from core.detectors.gat import GAT
@@ -18,6 +18,7 @@ from core.detectors.scoring import calibrate, error_components
 from core.detectors.vgae import VGAE
 from core.graphs.tensors import GraphTensors
 from core.progress import Reporter
+from core.undisturbed import undisturbed
 
 LARGEST_CLASS_WEIGHT = 20.0
 STD_FLOOR = 0.01
@@ -25,17 +26,25 @@ STD_FLOOR = 0.01
 
 
 class WindowBatches:
-    """Index batches over chosen windows, shuffled anew in every epoch from a seed."""
+    """Index batches over chosen windows; with a seed, shuffled anew in every epoch."""
 
-    def __init__(self, index: Tensor, batch_size: int, seed: int, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        index: Tensor,
+        batch_size: int,
+        seed: int | None = None,
+        limit: int | None = None,
+    ) -> None:
         self.index, self.batch_size, self.limit = index, batch_size, limit
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = None if seed is None else torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         windows = min(len(self.index), self.limit or len(self.index))
         return -(-windows // self.batch_size)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.generator is None:
+            return iter(self.index[: self.limit].split(self.batch_size))
         order = torch.randperm(len(self.index), generator=self.generator)[: self.limit]
         return iter(self.index[order.to(self.index.device)].split(self.batch_size))
 
@@ -225,10 +234,7 @@ def _fit(
     steps = len(batches) * settings.epochs
     module = module_type(model, graphs, settings.lr, steps, config.seed, **options)
     keep = KeepBest(step, settings.epochs, reporter)
-    with warnings.catch_warnings():
-        # Our batches are index tensors already on the device: workers would only slow them down.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`.*lr_scheduler.step.*`.*")
+    with undisturbed():
         trainer = L.Trainer(
             max_epochs=settings.epochs,
             accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -238,14 +244,11 @@ def _fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            plugins=[LightningEnvironment()],
             gradient_clip_val=5.0,
             callbacks=[keep],
         )
-        trainer.fit(
-            module,
-            DataLoader(batches, batch_size=None),  # type: ignore[arg-type]
-            DataLoader(held.split(2048), batch_size=None),
-        )
+        trainer.fit(module, batches, WindowBatches(held, 2048))
     model.load_state_dict(keep.state)
     model.to(device).eval()
 

@@ -1,19 +1,12 @@
 """Trains an agent: Lightning's trainer around :class:`FusionLightningModule`."""
 
 import json
-import logging
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -31,6 +24,7 @@ from core.fusion.lightning_module import (
 )
 from core.fusion.q_network import QNetwork
 from core.progress import Reporter, SilentReporter
+from core.undisturbed import undisturbed
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ def train_agent(
         check_resumable(load_torch(Path(resume_from)), module, resume_from)
     progress = ReportProgress(reporter, config.training.max_epochs)
     started = time.perf_counter()
-    with _undisturbed():
+    with undisturbed():
         loggers, log_dir = _loggers(log_root, log_name, config)
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -256,34 +250,3 @@ def _loggers(
     for logger in (csv, board):
         logger.log_hyperparams(settings)
     return [csv, board], parent / f"version_{version}"
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """One thread for torch (faster on small tensors), and no chatter; both restored after."""
-    threads = torch.get_num_threads()
-    # Lightning ignores Ctrl-C for good once it has seen one; handlers belong to the main thread.
-    is_main = threading.current_thread() is threading.main_thread()
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    try:
-        torch.set_num_threads(1)
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            for message in (
-                ".*exists and is not empty",
-                "The dirpath has changed",
-                "GPU available but not used",
-                # Lightning 2.6 on torch 2.13.
-                r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-            ):
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if is_main:
-            signal.signal(signal.SIGINT, on_interrupt)

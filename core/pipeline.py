@@ -1,0 +1,341 @@
+"""The way of the data, one function per arrow.
+
+::
+
+    capture files -> graphs -> detectors -> prediction cache -> agent -> comparison
+
+The command lines, the dashboard's jobs and the tests all call these functions.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from core.cache.builder import PredictionCacheBuilder
+from core.cache.fingerprint import code_version
+from core.cache.predictions import FusionPredictionCache
+from core.cache.status import (
+    cache_fingerprint,
+    cache_status,
+    detector_fingerprint,
+    detector_status,
+)
+from core.captures.dataset import Capture, Dataset, open_dataset
+from core.captures.readers import read_capture
+from core.config import FusionConfig, FusionDataConfig, WindowConfig, create_fusion_config
+from core.detectors.checkpoint import load_gat, load_vgae
+from core.detectors.crossfit import Detectors, DetectorStack, train_stack
+from core.detectors.prepare import PreparedCapture, prepare_capture
+from core.device import resolve_device
+from core.errors import CacheError, CheckpointError, DatasetError
+from core.evaluation.comparison import compare
+from core.evaluation.summary import training_summary
+from core.files import atomic_path, write_json
+from core.fusion.policy import policy_map, save_policy
+from core.fusion.training import train_agent
+from core.graphs.build import build_graphs
+from core.graphs.store import GraphStore
+from core.progress import Reporter, SilentReporter
+from core.workspace import Workspace
+
+
+def graph_store(capture: Capture, window: WindowConfig, workspace: Workspace) -> GraphStore | None:
+    """Graphs of one capture, from disk where they were built before; None if it is too short.
+
+    Raises:
+        CaptureError: if the capture cannot be read.
+    """
+    # The file's name counts because it may name the attack.
+    parts = (capture.sha256, capture.name, repr(window), code_version())
+    folder = workspace.graphs / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    if folder.exists():
+        try:
+            return GraphStore.load(folder)
+        except CacheError:
+            pass  # Damaged: it is built anew and takes the damaged one's place.
+    table = read_capture(capture.path)
+    if len(table) < window.size:
+        return None
+    build_graphs(table, window).save(folder)
+    return GraphStore.load(folder)
+
+
+def prepare(
+    captures: Sequence[Capture], config: FusionDataConfig, workspace: Workspace, reporter: Reporter
+) -> tuple[list[PreparedCapture], list[str]]:
+    """Graphs of every capture relative to its own habit, and warnings about those left out."""
+    prepared, warnings = [], []
+    window = config.detector.window
+    for number, capture in enumerate(captures):
+        reporter.check()
+        reporter.progress("graphs", number / len(captures), capture.key)
+        store = graph_store(capture, window, workspace)
+        if store is None:
+            warnings.append(f"{capture.key}: left out, shorter than one window of {window.size}")
+        else:
+            prepared.append(prepare_capture(capture.key, store, config.detector))
+    reporter.progress("graphs", 1.0, f"{sum(len(c.store) for c in prepared)} windows")
+    return prepared, warnings
+
+
+def train_detectors(
+    config: FusionDataConfig, workspace: Workspace, reporter: Reporter | None = None
+) -> Path:
+    """Train both detectors on a data set's training captures and save them.
+
+    Returns:
+        The folder with ``final/`` and ``fold_*/``, each with ``vgae.safetensors`` and, where there
+        were attacks to learn from, ``gat.safetensors``.
+
+    Raises:
+        DatasetError: if there is no data set, or nothing in it to learn from.
+        CaptureError: if a capture cannot be read.
+        JobStopped: if the reporter says so; detectors saved before stay.
+    """
+    reporter = reporter or SilentReporter()
+    dataset = open_dataset(config.dataset, workspace, reporter)
+    captures, warnings = prepare(dataset.train, config, workspace, reporter)
+    for warning in warnings:
+        reporter.log(warning)
+    return _train(dataset, captures, config, workspace, reporter)
+
+
+def build_cache(
+    config: FusionDataConfig, workspace: Workspace, reporter: Reporter | None = None
+) -> FusionPredictionCache:
+    """A data set's prediction cache; made, with the detectors, where it is missing or stale.
+
+    Raises:
+        DatasetError, CaptureError, CheckpointError: on what the user can mend.
+        JobStopped: if the reporter says so; what was saved before stays.
+    """
+    reporter = reporter or SilentReporter()
+    dataset = open_dataset(config.dataset, workspace, reporter)
+    return _cache(dataset, config, workspace, reporter, {})
+
+
+def create_fusion_prediction_cache(
+    dataset: str = "demo",
+    workspace: Workspace | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> FusionPredictionCache:
+    """:func:`build_cache` with default settings and changes by (dotted) name.
+
+    Raises:
+        ConfigError: on a setting that does not exist or cannot be.
+    """
+    config = create_fusion_config(dataset, data=settings) if settings else None
+    data = (config or create_fusion_config(dataset)).data
+    return build_cache(data, workspace or Workspace.default(), reporter)
+
+
+def train_fusion(
+    config: FusionConfig, workspace: Workspace, run_dir: Path, reporter: Reporter | None = None
+) -> dict[str, Any]:
+    """The whole way from capture files to compared methods.
+
+    Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy`` and
+    ``policy_map.arrow`` into ``run_dir``; agent, policy, checkpoints and logs into the workspace.
+
+    Returns:
+        What ``results.json`` holds.
+
+    Raises:
+        InputError: on what the user can mend.
+        JobStopped: if the reporter says so; what was saved before stays.
+    """
+    reporter = reporter or SilentReporter()
+    seconds: dict[str, float] = {}
+    dataset = open_dataset(config.data.dataset, workspace, reporter)
+    cache = _cache(dataset, config.data, workspace, reporter, seconds)
+    train, validation = cache.training().train_validation_split(
+        config.data.val_fraction, config.training.seed
+    )
+    with _timed(seconds, "fusion"):
+        trained = train_agent(
+            train,
+            validation,
+            config,
+            checkpoints=workspace.checkpoints(dataset.name),
+            log_root=workspace.logs,
+            log_name=f"fusion_{dataset.name}",
+            reporter=reporter,
+        )
+    with _timed(seconds, "compare"):
+        reporter.progress("compare", 0.0, "all methods on validation and test folders")
+        tests = {name: c for name, c in cache.by_split().items() if name.startswith("test_")}
+        commissioning = cache.metadata["commissioning_windows"]
+        comparison = compare(train, validation, tests, trained.agent, config, commissioning)
+        policy = policy_map(trained.agent, config.evaluation.policy_grid, train)
+    warnings = [*dataset.warnings, *cache.metadata["warnings"], *comparison.results["warnings"]]
+    results = {
+        "dataset": dataset.name,
+        "simulated": dataset.simulated,
+        "protocol": config.data.detector.protocol,
+        "seed": config.training.seed,
+        "device": str(resolve_device(config.training.device)),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        **comparison.results,
+        "warnings": warnings,
+    }
+    about = {
+        "dataset": dataset.name,
+        "protocol": config.data.detector.protocol,
+        "cache_fingerprint": cache.fingerprint,
+        "best_epoch": trained.best_epoch,
+    }
+    trained.agent.save(workspace.agent(dataset.name), about)
+    save_policy(policy, npy=workspace.policy(dataset.name))
+    save_policy(policy, npy=run_dir / "policy.npy", arrow=run_dir / "policy_map.arrow")
+    _write_table(run_dir / "predictions.arrow", comparison.predictions)
+    write_json(run_dir / "config.json", config.to_dict())
+    summary = training_summary(trained, train, validation, config)
+    write_json(run_dir / "summary.json", summary)
+    write_json(run_dir / "results.json", results)
+    reporter.progress("compare", 1.0, "done")
+    return results
+
+
+def reproduce(
+    dataset_dir: str | Path,
+    out: Path,
+    protocol: str = "commissioned",
+    device: str = "auto",
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """From capture files to ``OUT/results.json`` with default settings.
+
+    Everything made on the way lies below ``out``. What it holds already and still fits is used
+    again.
+
+    Raises:
+        InputError: on what the user can mend.
+    """
+    root = Path(dataset_dir)
+    if not root.is_dir():
+        root = open_dataset(str(dataset_dir), Workspace.default(), reporter).root
+    config = create_fusion_config(
+        str(root),
+        data={"detector": {"protocol": protocol, "device": device, "seed": seed}},
+        training={"device": device, "seed": seed},
+    )
+    return train_fusion(config, Workspace(out / "workspace"), out, reporter)
+
+
+def _cache(
+    dataset: Dataset,
+    config: FusionDataConfig,
+    workspace: Workspace,
+    reporter: Reporter,
+    seconds: dict[str, float],
+) -> FusionPredictionCache:
+    path = workspace.prediction_cache(dataset.name, config.detector.protocol)
+    given = [file for file in (config.autoencoder, config.classifier) if file]
+    if missing := [file for file in given if not Path(file).is_file()]:
+        raise CheckpointError(f"{missing[0]}: no such checkpoint")
+    untrained = len(given) < 2 and detector_status(dataset, config.detector, workspace)
+    status, reasons = cache_status(dataset, config, workspace)
+    if status == "fresh" and (not untrained or untrained[0] == "fresh"):
+        try:
+            cache = FusionPredictionCache.load(path)
+            reporter.log(f"prediction cache is fresh: {len(cache)} windows")
+            return cache
+        except CacheError as error:
+            status, reasons = "corrupt", [str(error)]
+    for reason in reasons:
+        reporter.log(f"prediction cache is {status}: {reason}")
+    with _timed(seconds, "graphs"):
+        captures, warnings = prepare(dataset.captures, config, workspace, reporter)
+    with _timed(seconds, "detectors"):
+        stack = _stack(dataset, captures, config, workspace, reporter)
+    if len(given) == 2:
+        warnings.append(
+            "both detectors were given: scores of training captures are not cross-fitted, and look "
+            "better than they are if the detectors were trained on them"
+        )
+    if stack.final.gat is None:
+        warnings.append(
+            "no attacked window in the training captures: the GAT could not be trained, "
+            "its probability is 0.5 everywhere"
+        )
+    device = resolve_device(config.detector.device)
+    metadata = {
+        "fingerprint": cache_fingerprint(dataset, config, workspace),
+        "dataset": dataset.name,
+        "protocol": config.detector.protocol,
+        "warnings": warnings,
+    }
+    with _timed(seconds, "cache"):
+        builder = PredictionCacheBuilder(stack, captures, config.detector.folds, device)
+        return builder.build(path, metadata, reporter)
+
+
+def _stack(
+    dataset: Dataset,
+    captures: Sequence[PreparedCapture],
+    config: FusionDataConfig,
+    workspace: Workspace,
+    reporter: Reporter,
+) -> DetectorStack:
+    """The detectors given by the user, or those of the data set, trained if need be."""
+    vgae = load_vgae(Path(config.autoencoder)) if config.autoencoder else None
+    gat = load_gat(Path(config.classifier)) if config.classifier else None
+    if vgae and gat:
+        return DetectorStack(Detectors(vgae, gat))
+    folder = workspace.detectors(dataset.name, config.detector.protocol)
+    status, reasons = detector_status(dataset, config.detector, workspace)
+    if status != "fresh":
+        for reason in reasons:
+            reporter.log(f"detectors are {status}: {reason}")
+        train = [c for c in captures if c.split.startswith("train_")]
+        _train(dataset, train, config, workspace, reporter)
+    stack = DetectorStack.load(folder)
+    if not vgae and not gat:
+        return stack
+
+    def with_given(detectors: Detectors) -> Detectors:
+        return Detectors(vgae or detectors.vgae, gat or detectors.gat)
+
+    return DetectorStack(with_given(stack.final), tuple(map(with_given, stack.folds)))
+
+
+def _train(
+    dataset: Dataset,
+    captures: Sequence[PreparedCapture],
+    config: FusionDataConfig,
+    workspace: Workspace,
+    reporter: Reporter,
+) -> Path:
+    if not any(len(c.scored) for c in captures):
+        raise DatasetError(
+            f"{dataset.root}: no training capture of at least one window of "
+            f"{config.detector.window.size} frames"
+        )
+    device = resolve_device(config.detector.device)
+    stack = train_stack(captures, config.detector, device, reporter)
+    folder = workspace.detectors(dataset.name, config.detector.protocol)
+    stack.save(folder, detector_fingerprint(dataset, config.detector))
+    return folder
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - start
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
+        writer.write_table(table)
