@@ -78,7 +78,7 @@ def policy_heatmap(policy: Policy, threshold: float) -> go.Figure:
         showlegend=False,
     )
     figure.update_layout(
-        height=520,
+        height=580,
         margin={"l": 60, "r": 10, "t": 10, "b": 55},
         xaxis={"title": "GAT attack probability (0 to 1)", "range": whole},
         yaxis={"title": "VGAE anomaly score (0 to 1)", "range": whole},
@@ -171,7 +171,7 @@ def timeline(
         threshold: drawn as a dashed line, if given.
     """
     step = -(-len(windows) // MAX_POINTS)
-    shown = windows.iloc[::step] if step > 1 else windows
+    shown = _with_gaps(windows.iloc[::step], step)
     seconds = shown["start_time"] - windows["start_time"].min()
     figure = go.Figure()
     figure.add_scatter(
@@ -182,7 +182,7 @@ def timeline(
         line={"width": 0, "shape": "hv", "color": ATTACK},
         fill="tozeroy",
         fillcolor="rgba(209, 86, 31, 0.22)",
-        customdata=shown["attack"].astype(str),
+        customdata=shown["attack"].astype(str).replace("", "benign"),
         hovertemplate="%{customdata}<extra>truth</extra>",
     )
     for column, (name, color) in lines.items():
@@ -233,6 +233,17 @@ FUSION_LINES = {
     "fused": ("DQN fusion", METHODS["fusion"].color),
 }
 DETECTOR_LINES = {name: FUSION_LINES[name] for name in ("anomaly_score", "gat_prob")}
+
+
+def _with_gaps(windows: pd.DataFrame, step: int) -> pd.DataFrame:
+    """An empty row wherever windows are missing between two rows, so that lines break there."""
+    jumps = windows["window"].diff().to_numpy() > step
+    if not jumps.any():
+        return windows
+    holes = windows[jumps][["window", "start_time"]].assign(attack="")
+    position = np.arange(len(windows))
+    both = pd.concat([holes, windows.astype({"attack": str})])
+    return both.iloc[np.argsort(np.concatenate([position[jumps] - 0.5, position]))]
 
 
 def _two_lines(text: str) -> str:

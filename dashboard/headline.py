@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from dashboard.formatting import percent
+from dashboard.formatting import count, percent
 from dashboard.palette import METHODS
 
 EQUAL = 0.001
@@ -60,15 +60,17 @@ def gap_closed(results: dict[str, Any]) -> str:
     }
     single = max(correct["vgae"], correct["gat"])
     gap = correct["oracle"] - single
-    if gap <= 0:
-        return "The better single model is already as good as the oracle: no gap to close."
-    share = (correct["fusion"] - single) / gap
-    if share < 0:
-        return "Over all test windows, fusion is wrong more often than the better single model."
-    return (
-        f"Over all test windows, fusion closes {percent(share)} of the gap between the better "
-        "single model and the oracle."
+    windows = sum(s["windows"] for s in results["scenarios"].values())
+    wrong = (
+        f"Of {count(windows)} test windows, "
+        f"fusion gets {count(windows - correct['fusion'])} wrong, "
+        f"the better single model {count(windows - single)}, "
+        f"the oracle {count(windows - correct['oracle'])}"
     )
+    if gap <= 0:
+        return f"{wrong}: there was no gap to close."
+    share = (correct["fusion"] - single) / gap
+    return f"{wrong}: {percent(share)} of the gap closed." if share >= 0 else f"{wrong}."
 
 
 def _beside_simpler(mean: dict[str, float]) -> str:

@@ -1,5 +1,7 @@
 """A run that is at work: progress, buttons, curves and log, refreshed while it lasts."""
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
@@ -94,21 +96,20 @@ def _header(run: Run) -> None:
 
 def _buttons(run: Run) -> None:
     """Pause, resume and stop, where they make sense."""
-    if run.state == RUNNING and st.button("Pause", icon=":material/pause:", key=f"pause-{run.id}"):
-        jobs().pause(run.id)
-        st.rerun(scope="fragment")
-    if run.state == PAUSED and st.button(
-        "Resume", icon=":material/play_arrow:", key=f"resume-{run.id}"
-    ):
-        jobs().resume(run.id)
-        st.rerun(scope="fragment")
-    if (
-        run.active
-        and run.state != STOPPING
-        and st.button("Stop", icon=":material/stop:", key=f"stop-{run.id}")
-    ):
-        jobs().stop(run.id)
-        st.rerun(scope="fragment")
+    offered = {
+        "Pause": (":material/pause:", jobs().pause, run.state == RUNNING),
+        "Resume": (":material/play_arrow:", jobs().resume, run.state == PAUSED),
+        "Stop": (":material/stop:", jobs().stop, run.active and run.state != STOPPING),
+    }
+    for label, (icon, act, sensible) in offered.items():
+        if sensible:
+            key = f"{label.lower()}-{run.id}"
+            st.button(label, icon=icon, key=key, on_click=_ask, args=(act, run.id))
+
+
+def _ask(act: Callable[[str], bool], run_id: str) -> None:
+    # A run that has ended meanwhile cannot be asked; the next redraw shows that it has.
+    act(run_id)
 
 
 def _controls() -> tuple[str, float, bool]:
@@ -129,16 +130,20 @@ def _chart(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool)
     best = best_so_far(chart, points)
     st.markdown(f"**{chart.title}**" + (f" :gray[{best}]" if best else ""))
     last = {
-        name: f"{points[metric].iloc[-1]:.4g}" if metric in points else DASH
+        name: f"{points[metric].dropna().iloc[-1]:.4g}" if _some(points, metric) else DASH
         for metric, (name, _) in chart.lines.items()
     }
     st.echarts_chart(
         draw(chart, points, smoothing, log_axis),
         key=f"chart-{chart.step}-{chart.title}",
         height=260,
-        alt=f"{chart.title} over epochs; last: "
+        alt=f"{chart.title} over {len(points)} epochs; last: "
         + ", ".join(f"{name} {value}" for name, value in last.items()),
     )
+
+
+def _some(points: pd.DataFrame, metric: str) -> bool:
+    return metric in points and bool(points[metric].notna().any())
 
 
 def _active_runs(were_running: bool) -> None:

@@ -37,8 +37,9 @@ def take_click(policy: Policy, chart: str) -> None:
 
 def what_if(policy: Policy, threshold: float) -> tuple[int, int]:
     """Two sliders, and what the agent would say; returns the cell they are in."""
-    st.session_state.setdefault(ANOMALY, 0.5)
-    st.session_state.setdefault(GAT, 0.5)
+    busiest = np.unravel_index(int(policy.windows.argmax()), policy.windows.shape)
+    for key, index in zip((ANOMALY, GAT), busiest, strict=True):
+        st.session_state.setdefault(key, round(float(policy.axis[index]), 2))
     anomaly = st.slider("VGAE anomaly score", 0.0, 1.0, step=0.01, key=ANOMALY)
     gat_prob = st.slider("GAT attack probability", 0.0, 1.0, step=0.01, key=GAT)
     row, column = policy.cell(anomaly, gat_prob)

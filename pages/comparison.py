@@ -43,7 +43,12 @@ def show(run_id: str) -> None:
 
     groups = scenarios(results)
     name = st.selectbox(
-        "Scenario", list(groups), key="scenario", bind="query-params", format_func=scenario
+        "Scenario",
+        list(groups),
+        index=min(1, len(groups) - 1),
+        key="scenario",
+        bind="query-params",
+        format_func=scenario,
     )
     numbers = groups[name]
     spent = numbers.get("commissioning_windows") or 0

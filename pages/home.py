@@ -30,7 +30,7 @@ with friendly_errors():
     if st.button("Run the demo end to end", type="primary", icon=":material/play_arrow:"):
         run_id = start(jobs(), "demo", create_fusion_config("demo"))
         st.switch_page(TRAINING, query_params={"run": run_id})
-st.caption("Makes simulated traffic of several vehicles and does every step below; 1 to 3 minutes.")
+st.caption("Makes simulated traffic of several vehicles and does every step below; a few minutes.")
 
 st.subheader("From captures to a verdict")
 dataset = pick_dataset()

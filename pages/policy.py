@@ -31,8 +31,8 @@ def show(run_id: str) -> None:
         )
         st.caption(
             "Blue: the VGAE decides; orange: the GAT decides. Grey veil: no training window fell "
-            f"there, so the agent guesses. Black line: fused = {threshold:g}; above and right of "
-            "it the verdict is attack. Click a cell for its windows."
+            f"there, so the agent guesses. Black line: fused = {threshold:g}, where the verdict "
+            "flips. Click a cell for its windows."
         )
     with right:
         st.markdown("**What if** a window had these scores?")

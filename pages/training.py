@@ -55,7 +55,7 @@ with friendly_errors(), st.form("settings"):
     for kind, pressed in kinds.items():
         if pressed:
             run_id = start(jobs(), kind, override(config, changes))
-            st.switch_page(TRAINING, query_params={"run": run_id, "dataset": dataset})
+            st.switch_page(TRAINING, query_params={"run": run_id})
 st.page_link(DATASETS, label="Import your own captures", icon=":material/upload:")
 
 st.subheader("All runs")

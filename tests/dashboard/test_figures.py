@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dashboard.figures import (
+    DETECTOR_LINES,
     FUSION_LINES,
     MAX_POINTS,
     alpha_histogram,
@@ -54,6 +55,7 @@ def test_long_captures_are_thinned():
     n = 3 * MAX_POINTS + 1
     windows = pd.DataFrame(
         {
+            "window": np.arange(n),
             "start_time": np.arange(n) + 100.0,
             "label": np.zeros(n, np.uint8),
             "attack": [""] * n,
@@ -61,5 +63,21 @@ def test_long_captures_are_thinned():
         }
     )
     figure = timeline(windows, FUSION_LINES, 0.5)
-    assert all(len(trace.x) <= MAX_POINTS for trace in figure.data)
     assert figure.data[0].x[0] == 0.0
+    assert all(len(trace.x) <= MAX_POINTS for trace in figure.data)
+
+
+def test_lines_break_where_windows_are_missing():
+    windows = pd.DataFrame(
+        {
+            "window": [0, 1, 7, 8],
+            "start_time": [0.0, 1.0, 7.0, 8.0],
+            "label": np.array([0, 0, 1, 1], np.uint8),
+            "attack": pd.Categorical(["", "", "DoS", "DoS"]),
+            "anomaly_score": [0.1, 0.2, 0.8, 0.9],
+            "gat_prob": [0.1, 0.2, 0.8, 0.9],
+        }
+    )
+    truth, anomaly, _ = timeline(windows, DETECTOR_LINES, None).data
+    assert np.isnan(anomaly.y).tolist() == [False, False, True, False, False]
+    assert list(truth.customdata) == ["benign", "benign", "benign", "DoS", "DoS"]

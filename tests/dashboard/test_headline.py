@@ -5,7 +5,7 @@ from dashboard.headline import gap_closed, headline
 
 def scenario(attack_windows=10, **f1):
     methods = {name: {"f1": value, "tp": round(100 * value), "tn": 0} for name, value in f1.items()}
-    return {"attack_windows": attack_windows, "methods": methods}
+    return {"windows": 100, "attack_windows": attack_windows, "methods": methods}
 
 
 def results(*scenarios):
@@ -34,11 +34,14 @@ def test_scenarios_without_attacks_do_not_count():
 
 def test_gap_closed_counts_right_windows():
     attacked = scenario(vgae=0.8, gat=0.6, fusion=0.9, oracle=1.0)
-    assert "closes 50 %" in gap_closed(results(attacked))
+    said = gap_closed(results(attacked))
+    assert "fusion gets 10 wrong, the better single model 20, the oracle 0" in said
+    assert "50 % of the gap closed" in said
 
 
 def test_no_gap_and_a_loss_are_said_plainly():
     perfect = scenario(vgae=1.0, gat=0.6, fusion=1.0, oracle=1.0)
     assert "no gap" in gap_closed(results(perfect))
     worse = scenario(vgae=0.8, gat=0.6, fusion=0.7, oracle=1.0)
-    assert "wrong more often" in gap_closed(results(worse))
+    assert "fusion gets 30 wrong, the better single model 20" in gap_closed(results(worse))
+    assert "closed" not in gap_closed(results(worse))

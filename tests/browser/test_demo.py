@@ -1,0 +1,88 @@
+"""From an empty workspace to a comparison, as a first visitor does it."""
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+DEMO_MS = 900_000
+
+
+def epochs_drawn(page: Page) -> int:
+    """Epochs in the longest live curve on the page, as its text alternative says."""
+    texts = page.locator("[aria-label*=' epochs; last: ']").evaluate_all(
+        "elements => elements.map(e => e.getAttribute('aria-label'))"
+    )
+    return max((int(re.findall(r"over (\d+) epochs", text)[0]) for text in texts), default=0)
+
+
+def wait_until(page: Page, condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited too long for {what}"
+        page.wait_for_timeout(200)
+
+
+def test_the_demo_runs_end_to_end_and_survives_a_reload(server, page):
+    page.goto(server)
+    expect(page.get_by_text("No results yet.")).to_be_visible()
+    page.get_by_role("button", name="Run the demo end to end").click()
+    page.wait_for_url(re.compile(r"/training\?run="))
+    address = page.url
+    run_id = address.split("run=")[1]
+
+    wait_until(page, lambda: epochs_drawn(page) >= 2, "the first curve")
+    early = epochs_drawn(page)
+    wait_until(page, lambda: epochs_drawn(page) > early, "the curve to grow")
+
+    page.reload()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible(timeout=20_000)
+    assert page.url == address
+    wait_until(page, lambda: epochs_drawn(page) >= early, "the curve after a reload")
+
+    second = page.context.new_page()
+    second.goto(server)
+    expect(second.get_by_text("Demo, end to end").first).to_be_visible(timeout=20_000)
+    second.get_by_role("link", name="Watch").click()
+    second.wait_for_url(re.compile(run_id))
+    measure(server, second)
+    second.close()
+
+    policy = page.get_by_role("link", name="See the policy")
+    expect(policy).to_be_visible(timeout=DEMO_MS)
+    policy.click()
+    page.wait_for_url(re.compile(rf"/policy\?run={run_id}"))
+    expect(page.locator(".heatmaplayer image").first).to_be_attached(timeout=20_000)
+    expect(page.get_by_text("simulated data")).to_be_visible()
+
+    page.goto(f"{server}/comparison?run={run_id}")
+    expect(page.locator(".barlayer .point").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("mean F1").first).to_be_visible()
+    assert page.locator("[data-testid=stException]").count() == 0
+
+
+def measure(server: str, page: Page) -> None:
+    """Print how fast pages are while a run is at work; a second is the limit, far from tight."""
+    paints, clicks = [], []
+    for name in ("", "datasets", "training", "policy", "comparison"):
+        start = time.monotonic()
+        page.goto(f"{server}/{name}")
+        page.locator("h1").wait_for()
+        paints.append((time.monotonic() - start, f"/{name}"))
+    page.goto(f"{server}/training")
+    page.locator("[data-testid=stSegmentedControl], [data-testid=stButtonGroup]").first.wait_for()
+    for view, sign in (("Log", "[data-testid=stCode]"), ("Detectors", "[aria-label*=epochs]")) * 3:
+        start = time.monotonic()
+        page.get_by_role("radio", name=view).or_(
+            page.get_by_role("button", name=view)
+        ).first.click()
+        page.locator(sign).first.wait_for()
+        clicks.append(time.monotonic() - start)
+    shown = ", ".join(f"{path} {seconds:.2f}" for seconds, path in paints)
+    print(f"\nwhile training: first paint (s) {shown}")  # noqa: T201
+    print(f"while training: click (s) {', '.join(f'{s:.2f}' for s in clicks)}")  # noqa: T201
+    assert max(clicks) < 10
