@@ -12,6 +12,7 @@ import torch
 EXPECTED_WARNINGS = (
     ".*exists and is not empty",
     "The dirpath has changed",
+    "Be aware that when using `ckpt_path`, callbacks",
     "GPU available but not used",
     # Our batches are made on the device: loader workers would only slow them down.
     ".*does not have many workers",

@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +23,20 @@ from core.fusion.reward import alpha_values
 FORMAT = "canfusion-fusion-agent"
 VERSION = 1
 ROWS_AT_ONCE = 65_536
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,  # NotImplementedError included
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+"""What reading a file as a torch archive raises when it is none."""
 
 
 @dataclass
@@ -134,9 +151,14 @@ def load_torch(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
+        # Torch does not look at the checksums of the archive that its files are.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split(".")[0].split()) or type(error).__name__
         raise CheckpointError(f"{path} is no readable checkpoint: {reason}") from error
     if not isinstance(content, dict):
         raise CheckpointError(
