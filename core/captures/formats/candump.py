@@ -142,10 +142,11 @@ def _fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
     good &= fine & ((digits == 3) | (digits == 8)) & (columns.arbitration_id <= limit)
     columns.flags = np.where(digits == 8, np.where(error, ERROR, EXTENDED), 0).astype(np.uint8)
 
-    fd = good & lines.delimiter(4, "#")
+    data_start, data_end = lines.field(4)
+    fd = good & lines.delimiter(4, "#") & (data_start == data_end)
     # All other delimiters are blanks; else a point or # would pass for one behind the payload.
     good &= lines.count_of(".#") == 2 + fd
-    columns.payload, columns.length, fine = read_hex_bytes(text, *lines.field(4))
+    columns.payload, columns.length, fine = read_hex_bytes(text, data_start, data_end)
     if fd.any():
         _put_fd(lines, columns, np.flatnonzero(fd), fine)
     good &= fine

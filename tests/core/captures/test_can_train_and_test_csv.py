@@ -1,6 +1,7 @@
 """The can-train-and-test CSV: the grammar by hand, and the reader against a plain one."""
 
 import csv
+import math
 import re
 from pathlib import Path
 
@@ -162,6 +163,14 @@ def plain_lines(draw: st.DrawFn) -> str:
     return f"{time},{digits},{data},{label}"
 
 
+def is_finite_decimal(value: str) -> bool:
+    """Whether Python reads it as a finite number, and it holds nothing that only Python accepts."""
+    try:
+        return math.isfinite(float(value)) and set(value) <= set("0123456789.+-eE")
+    except ValueError:
+        return False
+
+
 def reference(line: str) -> Frame | None:
     """One line, with the csv module and one regular expression per field; None if no frame."""
     fields = [f.strip(" \t") for f in next(csv.reader([line], quoting=csv.QUOTE_NONE))]
@@ -169,7 +178,7 @@ def reference(line: str) -> Frame | None:
         return None
     time, digits, data, label = fields
     labels = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "r": 0, "t": 1}
-    if not re.match(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", time, re.ASCII):
+    if not is_finite_decimal(time):
         return None
     if not re.match(r"^(0[xX])?[0-9A-Fa-f]{1,8}$", digits) or int(digits, 16) > 0x1FFFFFFF:
         return None

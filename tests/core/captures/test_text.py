@@ -1,7 +1,7 @@
 """The word-parallel number readers against Python's own."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.captures import text
@@ -15,6 +15,7 @@ def fields(values: list[bytes]) -> tuple[Text, np.ndarray, np.ndarray]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**11), st.text("0123456789", max_size=10)), min_size=1))
+@example([(9007199254, "740992"), (9007199254, "740993"), (9999999999, "99999999")])
 def test_decimals_are_rounded_like_python_rounds_them(numbers: list[tuple[int, str]]) -> None:
     values = [f"{whole}.{fraction}" for whole, fraction in numbers]
     buffer, start, end = fields([v.encode() for v in values])
