@@ -33,7 +33,7 @@ class FrameTable:
     flags: npt.NDArray[np.uint8]
     """Sum of ``EXTENDED``, ``REMOTE``, ``ERROR`` and ``FD``."""
     length: npt.NDArray[np.uint8]
-    """Payload bytes (0 to 64)."""
+    """Payload bytes (0 to 64); of a remote frame, which has none, the bytes it asks for."""
     payload: npt.NDArray[np.uint8]
     label: npt.NDArray[np.uint8]
     """1 where the frame was injected or altered, else 0; all 0 where the file has no labels."""
