@@ -66,7 +66,7 @@ def _build_chunk(
     windows = len(starts)
     frame = starts[:, None] + np.arange(size)
     bits = int(size - 1).bit_length()
-    key_type = np.int32 if len(behaviour.ids) << bits < 2**31 else np.int64
+    key_type = _key_type(len(behaviour.ids) << bits)
 
     # Sorting (id, position) packed in one integer groups each row by id, in order of time.
     packed = (behaviour.code[frame].astype(key_type) << bits) | np.arange(size, dtype=key_type)
@@ -91,10 +91,10 @@ def _build_chunk(
     shortest = np.minimum.reduceat(behaviour.interval[sorted_frame], first)
 
     # Edges: consecutive frames, grouped by (source, target), again packed with the position.
-    edge_bits = 2 * int(size).bit_length()
     shift = int(size).bit_length()
-    edge_type = np.int32 if edge_bits + bits < 31 else np.int64
-    packed = (node_of_frame[:, :-1].astype(edge_type) << shift) | node_of_frame[:, 1:]
+    edge_type = _key_type(1 << (2 * shift + bits))
+    local_pair = node_of_frame.astype(edge_type)
+    packed = (local_pair[:, :-1] << shift) | local_pair[:, 1:]
     packed = (packed << bits) | np.arange(size - 1, dtype=edge_type)
     packed.sort(axis=1)
     pair, position = packed >> bits, packed & ((1 << bits) - 1)
@@ -181,6 +181,11 @@ def _variation(
 ) -> npt.NDArray[np.float64]:
     """Coefficient of variation: standard deviation over mean."""
     return np.sqrt(np.maximum(mean_square - mean**2, 0.0)) / (mean + floor)
+
+
+def _key_type(values: int) -> np.dtype[np.signedinteger]:
+    """The smaller of two integer types that can count to ``values``: it sorts faster."""
+    return np.dtype(np.int32 if values <= 2**31 else np.int64)
 
 
 def _run_starts(rows: npt.NDArray[np.signedinteger]) -> npt.NDArray[np.bool_]:

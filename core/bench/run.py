@@ -1,0 +1,219 @@
+"""Measures each stage on generated traffic, and the plain implementation of it in the same run."""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric.data import Batch, Data
+
+from core.bench.plain_dqn import train_plainly
+from core.bench.plain_graphs import build_graphs_plainly
+from core.bench.plain_readers import (
+    read_can_train_and_test_csv_plainly,
+    read_candump_plainly,
+)
+from core.cache.predictions import FusionPredictionCache
+from core.captures.formats import can_train_and_test_csv, can_train_and_test_parquet, candump
+from core.captures.frame_table import FrameTable
+from core.captures.readers import read_capture
+from core.captures.simulator import simulate_recording, simulate_vehicle
+from core.config import GATConfig, VGAEConfig, WindowConfig, create_fusion_config
+from core.detectors.gat import GAT
+from core.detectors.scoring import attack_log_odds, error_components
+from core.detectors.vgae import VGAE
+from core.device import resolve_device
+from core.fusion.policy import policy_map
+from core.fusion.training import train_agent
+from core.graphs.build import build_graphs
+from core.graphs.reference import relate_to_past
+from core.graphs.store import GraphStore
+from core.graphs.tensors import GraphTensors
+from core.progress import Reporter
+
+WRITERS: dict[str, tuple[str, Callable[[FrameTable, Path], None]]] = {
+    "can-train-and-test-csv": (".csv", can_train_and_test_csv.write),
+    "can-train-and-test-parquet": (".parquet", can_train_and_test_parquet.write),
+    "candump": (".log", candump.write),
+}
+PLAIN_READERS = {
+    "can-train-and-test-csv": read_can_train_and_test_csv_plainly,
+    "candump": read_candump_plainly,
+}
+PLAIN_FRAMES = 20_000
+PLAIN_UPDATES = 60
+
+
+def bench(device: str = "auto", duration_s: float = 240.0, reporter: Reporter | None = None) -> Any:
+    """Throughput of every stage, of its plain implementation, and the ratio of the two.
+
+    CPU stages use one thread. The fast implementation is timed three times and the best time
+    counts; the plain one is timed once, on less data.
+
+    Args:
+        duration_s: seconds of generated traffic.
+
+    Returns:
+        ``frames_per_s`` (captures to graphs), ``parse_frames_per_s`` (per format), ``graphs_per_s``
+        (both detectors' scores), ``updates_per_s``, ``transitions_per_s``, ``policy_ms`` (50 x 50
+        map); the same under ``plain`` and ``ratio``; ``device``, ``frames``, ``peak_memory_mb``.
+    """
+    where = resolve_device(device)
+    torch.set_num_threads(1)
+    table = simulate_recording(simulate_vehicle(0), duration_s, seed=0)
+    fast: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
+    stages = (_graphs, _parsing, _scoring, _fusion)
+    for number, stage in enumerate(stages):
+        if reporter:
+            reporter.progress("bench", number / len(stages), stage.__name__.removeprefix("_"))
+        measured = stage(table, where)
+        fast |= measured[0]
+        plain |= measured[1]
+    return {
+        "device": str(where),
+        "frames": len(table),
+        **fast,
+        "plain": plain,
+        "ratio": _ratio(fast, plain),
+        "peak_memory_mb": round(_peak_memory_mb()),
+    }
+
+
+Measured = tuple[dict[str, Any], dict[str, Any]]
+
+
+def _graphs(table: FrameTable, device: torch.device) -> Measured:
+    few = _first(table, PLAIN_FRAMES)
+    fast = _best_time(lambda: build_graphs(table, WindowConfig()))
+    plain = _time(lambda: build_graphs_plainly(few, WindowConfig()))
+    return {"frames_per_s": len(table) / fast}, {"frames_per_s": len(few) / plain}
+
+
+def _parsing(table: FrameTable, device: torch.device) -> Measured:
+    fast, plain = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (suffix, write) in WRITERS.items():
+            path = Path(folder, f"bench{suffix}")
+            write(table, path)
+            fast[name] = len(table) / _best_time(partial(read_capture, path))
+            if name in PLAIN_READERS:
+                plain[name] = len(table) / _time(partial(PLAIN_READERS[name], path))
+    return {"parse_frames_per_s": fast}, {"parse_frames_per_s": plain}
+
+
+def _scoring(table: FrameTable, device: torch.device) -> Measured:
+    store = build_graphs(table, WindowConfig())
+    relative = relate_to_past(store)
+    vgae, gat = VGAE(VGAEConfig()).to(device).eval(), GAT(GATConfig()).to(device).eval()
+
+    def score() -> None:
+        graphs = GraphTensors.join([(store, relative)], device)
+        error_components(vgae, graphs)
+        attack_log_odds(gat, graphs)
+
+    @torch.inference_mode()
+    def score_plainly(windows: int) -> None:
+        for number in range(windows):
+            batch = _collated(store, relative.x, relative.edge_attr, relative.window_attr, number)
+            batch = batch.to(device)
+            vgae.components(batch)
+            gat(batch)
+
+    few = min(len(store), 200)
+    score_plainly(3)
+    fast = _best_time(score)
+    plain = _time(lambda: score_plainly(few))
+    return {"graphs_per_s": len(store) / fast}, {"graphs_per_s": few / plain}
+
+
+def _fusion(table: FrameTable, device: torch.device) -> Measured:
+    rng = np.random.default_rng(0)
+    windows = 20_000
+    label = rng.random(windows) < 0.3
+    anomaly, gat = (
+        np.clip(rng.normal(0.3 + 0.4 * label, 0.2), 0, 1).astype(np.float32) for _ in range(2)
+    )
+    cache = FusionPredictionCache.from_arrays(anomaly, gat, label.astype(np.uint8))
+    config = create_fusion_config(
+        training={"max_epochs": 10, "patience": 100, "device": device.type}
+    )
+    train, validation = cache.train_validation_split(0.25, 0)
+    trained = train_agent(train, validation, config)
+    batch = config.agent.batch_size
+    updates = trained.updates / trained.train_seconds
+    plain_updates = PLAIN_UPDATES / _time(lambda: train_plainly(train, config.agent, PLAIN_UPDATES))
+    grid = np.linspace(0, 1, 50, dtype=np.float32)
+
+    def map_plainly() -> None:
+        for row in grid:
+            for column in grid:
+                trained.agent.alpha([row], [column])
+
+    fast = {
+        "updates_per_s": updates,
+        "transitions_per_s": updates * batch,
+        "policy_ms": 1e3 * _best_time(lambda: policy_map(trained.agent, 50)),
+    }
+    plain = {
+        "updates_per_s": plain_updates,
+        "transitions_per_s": plain_updates * batch,
+        "policy_ms": 1e3 * _time(map_plainly),
+    }
+    return fast, plain
+
+
+def _collated(
+    store: GraphStore, x: np.ndarray, edge_attr: np.ndarray, window_attr: np.ndarray, number: int
+) -> Batch:
+    """One window as PyG collates it, graph by graph."""
+    nodes = slice(int(store.node_ptr[number]), int(store.node_ptr[number + 1]))
+    edges = slice(int(store.edge_ptr[number]), int(store.edge_ptr[number + 1]))
+    window = np.hstack([store.window_attr[number], window_attr[number]])
+    data = Data(
+        x=torch.from_numpy(np.hstack([store.x[nodes], x[nodes]])),
+        edge_index=torch.from_numpy(store.edge_index[:, edges]).long(),
+        edge_attr=torch.from_numpy(np.hstack([store.edge_attr[edges], edge_attr[edges]])),
+        window_attr=torch.from_numpy(window)[None],
+    )
+    return Batch.from_data_list([data])
+
+
+def _first(table: FrameTable, frames: int) -> FrameTable:
+    columns = ("timestamp", "arbitration_id", "flags", "length", "payload", "label", "attack")
+    return FrameTable(
+        **{name: getattr(table, name)[:frames] for name in columns},
+        attack_names=table.attack_names,
+    )
+
+
+def _ratio(fast: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
+    """How many times faster; of ``_ms`` figures, how many times shorter."""
+    ratio: dict[str, Any] = {}
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            ratio[name] = _ratio(fast[name], value)
+        else:
+            ratio[name] = value / fast[name] if name.endswith("_ms") else fast[name] / value
+    return ratio
+
+
+def _best_time(work: Callable[[], Any], repeats: int = 3) -> float:
+    return min(_time(work) for _ in range(repeats))
+
+
+def _time(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,54 @@
+"""``python -m core bench``: how fast each stage is, against its plain implementation."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from core.config import DEVICES
+from core.progress import StreamReporter
+
+HELP = "measure the throughput of each stage on generated traffic"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        ConfigError: if CUDA is asked for and absent.
+    """
+    from core.bench.run import bench
+
+    measured = bench(args.device, reporter=StreamReporter())
+    text = json.dumps(measured, indent=1) if args.json else _table(measured)
+    sys.stdout.write(text + "\n")
+
+
+def _table(measured: dict[str, Any]) -> str:
+    lines = [f"{'':<42}{'here':>14}{'plain':>14}{'ratio':>9}"]
+    for name, value in measured.items():
+        if name in ("plain", "ratio") or not isinstance(value, dict | float):
+            continue
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, figure in parts:
+            plain, ratio = (
+                measured[side].get(name, {}).get(part)
+                if isinstance(value, dict)
+                else measured[side].get(name)
+                for side in ("plain", "ratio")
+            )
+            cells = f"{figure:>14,.1f}{_cell(plain, 14)}{_cell(ratio, 9)}"
+            lines.append(f"{name + ' ' + part:<42}{cells}")
+    about = ("device", "frames", "peak_memory_mb")
+    lines.append(", ".join(f"{name} {measured[name]}" for name in about))
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, width: int) -> str:
+    return " " * (width - 1) + "-" if value is None else f"{value:>{width},.1f}"
