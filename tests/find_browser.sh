@@ -3,7 +3,8 @@
 # Without one they skip; where CI is set that is an error.
 set -u
 
-for name in chromium chromium-browser google-chrome; do
+[ -z "${CANFUSION_CHROMIUM:-}" ] || exit 0
+for name in chromium chromium-browser google-chrome google-chrome-stable; do
     command -v "$name" >/dev/null && exit 0
 done
 
