@@ -1,5 +1,6 @@
 """The value of every alpha in a state: a multi-layer perceptron."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -49,7 +50,7 @@ def features(states: torch.Tensor) -> torch.Tensor:
     Shapes: ``[..., D]`` to ``[..., 2 * D]``.
     """
     logits = torch.logit(states, eps=LOGIT_LIMIT)
-    largest = torch.logit(torch.tensor(1 - LOGIT_LIMIT, dtype=torch.float64)).item()
+    largest = math.log((1 - LOGIT_LIMIT) / LOGIT_LIMIT)
     return torch.cat([2 * states - 1, logits / largest], dim=-1)
 
 

@@ -58,6 +58,13 @@ def test_columns_lie_in_the_memory_map(cache_file: Path) -> None:
     assert np.shares_memory(cache.select(slice(3, 9)).anomaly_score, cache.anomaly_score)
 
 
+def test_a_cache_without_windows_is_read(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "x.arrow", some_cache().select(slice(0, 0)).to_table(), {})
+    cache = FusionPredictionCache.load(tmp_path / "x.arrow")
+    assert len(cache) == 0
+    assert cache.by_split() == {}
+
+
 def test_pandas_reads_it(cache_file: Path) -> None:
     frame = pd.read_feather(cache_file)
     assert len(frame) == 40
