@@ -108,7 +108,7 @@ class JobRegistry:
                         return run.id
             folder = new_folder(self.workspace.runs)
             run = Run(folder.name, kind, title, dict(params), device, created=time.time())
-            job = _Job(folder, run, function, Estimate(self._experience(kind, params) or plan))
+            job = _Job(folder, run, function, Estimate(self._plan(kind, params, plan or {})))
             self._jobs[run.id] = job
             ended = [id for id, earlier in self._jobs.items() if earlier.ended.is_set()]
             for id in ended[:-KEPT_JOBS]:
@@ -181,13 +181,19 @@ class JobRegistry:
             job.ended.wait(timeout_s)
         return self.get(run_id)
 
-    def _experience(self, kind: str, params: Mapping[str, Any]) -> Mapping[str, float] | None:
-        """Seconds per step of the last finished run of the same kind on the same data set."""
+    def _plan(
+        self, kind: str, params: Mapping[str, Any], plan: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        """Seconds per step as last measured on the same data set, or ``plan`` until all are."""
+        measured: dict[str, float] = {}
         for run in self.runs():
             same = run.kind == kind and run.dataset == str(params.get("dataset", ""))
-            if same and run.state == DONE and run.seconds:
-                return run.seconds
-        return None
+            if same and run.state == DONE:
+                # A run that found its cache fresh measured only the rest.
+                measured = dict(run.seconds) | measured
+        if not set(plan) <= set(measured):
+            return plan
+        return {step: measured[step] for step in plan} | measured
 
     def _look(self, folder: Path) -> Run:
         job = self._jobs.get(folder.name)

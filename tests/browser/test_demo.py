@@ -57,7 +57,7 @@ def test_the_demo_runs_end_to_end_and_survives_a_reload(server, page):
     policy.click()
     page.wait_for_url(re.compile(rf"/policy\?run={run_id}"))
     expect(page.locator(".heatmaplayer image").first).to_be_attached(timeout=20_000)
-    expect(page.get_by_text("simulated data")).to_be_visible()
+    expect(page.get_by_text("simulated data").first).to_be_visible()
 
     page.goto(f"{server}/comparison?run={run_id}")
     expect(page.locator(".barlayer .point").first).to_be_visible(timeout=20_000)
@@ -75,7 +75,10 @@ def measure(server: str, page: Page) -> None:
         paints.append((time.monotonic() - start, f"/{name}"))
     page.goto(f"{server}/training")
     page.locator("[data-testid=stSegmentedControl], [data-testid=stButtonGroup]").first.wait_for()
-    for view, sign in (("Log", "[data-testid=stCode]"), ("Detectors", "[aria-label*=epochs]")) * 3:
+    for view, sign in (
+        ("Log", "[data-testid=stCode]"),
+        ("Detectors", "[aria-label*=' epochs; last: ']"),
+    ) * 3:
         start = time.monotonic()
         page.get_by_role("radio", name=view).or_(
             page.get_by_role("button", name=view)

@@ -265,3 +265,25 @@ def test_a_run_deleted_while_it_works_does_not_come_back(jobs, workspace):
 def test_no_runs_in_an_empty_workspace_and_nothing_is_created(jobs, workspace):
     assert jobs.runs() == []
     assert list(workspace.root.iterdir()) == []
+
+
+def test_a_run_that_skipped_steps_does_not_spoil_the_plan(jobs, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("core.jobs.registry.time.monotonic", lambda: now[0])
+
+    def work(*steps):
+        def run(reporter, run_dir):
+            for step, seconds in steps:
+                reporter.progress(step, 0.0)
+                now[0] += seconds
+                reporter.progress(step, 1.0)
+                seen.append(jobs.get(run_dir.name).fraction)
+
+        seen = []
+        params = {"dataset": "d"}
+        jobs.wait(jobs.submit("demo", "Demo", params, run, plan={"gat": 1, "fusion": 1}), 5)
+        return seen
+
+    assert work(("gat", 90.0), ("fusion", 10.0)) == pytest.approx([0.5, 1.0])
+    assert work(("fusion", 10.0)) == pytest.approx([1.0])
+    assert work(("gat", 90.0), ("fusion", 10.0)) == pytest.approx([0.9, 1.0])
