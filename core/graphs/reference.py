@@ -140,8 +140,8 @@ def relate_to_past(store: GraphStore) -> Relative:
 
     attr = pd.DataFrame(store.window_attr.astype(np.float64))
     # Shifted by one window: a window is never its own reference. The first has only itself.
-    center = attr.expanding().median().shift(1).bfill().to_numpy()
-    low = attr.expanding().quantile(0.25).shift(1).bfill().to_numpy()
+    center = attr.expanding().median().shift(1).fillna(attr).to_numpy()
+    low = attr.expanding().quantile(0.25).shift(1).fillna(attr).to_numpy()
     return _relate(
         store,
         node_count=count,
