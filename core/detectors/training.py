@@ -158,7 +158,8 @@ def hold_out(
     for value in np.unique(label):
         pieces = np.unique(piece[label == value])
         if len(pieces) > 1:
-            chosen = rng.permutation(pieces)[: max(1, round(fraction * len(pieces)))]
+            taken = min(max(1, round(fraction * len(pieces))), len(pieces) - 1)
+            chosen = rng.permutation(pieces)[:taken]
             held |= np.isin(piece, chosen)
     return held
 
