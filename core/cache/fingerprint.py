@@ -17,10 +17,15 @@ from core.errors import CacheError
 
 METADATA_KEY = b"canfusion"
 CODE = (
+    "captures/arrow_io.py",
     "captures/formats",
+    "captures/frame_table.py",
     "captures/readers.py",
+    "captures/rows.py",
+    "captures/text.py",
     "graphs",
     "detectors",
+    "cache/builder.py",
 )
 """Parts of ``core`` whose source decides what the scores are."""
 
