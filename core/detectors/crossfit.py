@@ -61,13 +61,19 @@ class DetectorStack:
     def save(self, folder: Path, fingerprint: dict[str, object]) -> None:
         """Write all detectors and what they were made from, atomically."""
         with atomic_path(folder) as temporary:
+            classifiers = []
             for name, detectors in [("final", self.final)] + [
                 (f"fold_{i}", d) for i, d in enumerate(self.folds)
             ]:
                 save_detector(detectors.vgae, temporary / name / "vgae.safetensors")
                 if detectors.gat is not None:
                     save_detector(detectors.gat, temporary / name / "gat.safetensors")
-            about = {"folds": len(self.folds), "fingerprint": fingerprint}
+                    classifiers.append(name)
+            about = {
+                "folds": len(self.folds),
+                "classifiers": classifiers,
+                "fingerprint": fingerprint,
+            }
             (temporary / "detectors.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
     @classmethod
@@ -79,15 +85,14 @@ class DetectorStack:
         """
         try:
             about = json.loads((folder / "detectors.json").read_text(encoding="utf-8"))
-            folds = int(about["folds"])
+            folds, classifiers = int(about["folds"]), list(about["classifiers"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder}: no trained detectors there ({error})") from error
 
         def read(name: str) -> Detectors:
-            gat = folder / name / "gat.safetensors"
             return Detectors(
                 load_vgae(folder / name / "vgae.safetensors"),
-                load_gat(gat) if gat.exists() else None,
+                load_gat(folder / name / "gat.safetensors") if name in classifiers else None,
             )
 
         return cls(read("final"), tuple(read(f"fold_{i}") for i in range(folds)))
