@@ -291,12 +291,17 @@ def _stack(
         return DetectorStack(Detectors(vgae, gat))
     folder = workspace.detectors(dataset.name, config.detector.protocol)
     status, reasons = detector_status(dataset, config.detector, workspace)
+    if status == "fresh":
+        try:
+            stack = DetectorStack.load(folder)
+        except CheckpointError as error:
+            status, reasons = "corrupt", [str(error)]
     if status != "fresh":
         for reason in reasons:
             reporter.log(f"detectors are {status}: {reason}")
         train = [c for c in captures if c.split.startswith("train_")]
         _train(dataset, train, config, workspace, reporter)
-    stack = DetectorStack.load(folder)
+        stack = DetectorStack.load(folder)
     if not vgae and not gat:
         return stack
 
