@@ -152,6 +152,7 @@ def train_fusion(
     """
     reporter = reporter or SilentReporter()
     seconds: dict[str, float] = {}
+    device = resolve_device(config.training.device)
     dataset = open_dataset(config.data.dataset, workspace, reporter)
     cache = _cache(dataset, config.data, workspace, reporter, seconds)
     train, validation = cache.training().train_validation_split(
@@ -179,7 +180,7 @@ def train_fusion(
         "simulated": dataset.simulated,
         "protocol": config.data.detector.protocol,
         "seed": config.training.seed,
-        "device": str(resolve_device(config.training.device)),
+        "device": str(device),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         **comparison.results,
         "warnings": warnings,
@@ -222,7 +223,8 @@ def reproduce(
     if not root.is_dir():
         root = open_dataset(str(dataset_dir), Workspace.default(), reporter).root
     config = create_fusion_config(
-        str(root),
+        # Absolute: a name would be looked up in the new workspace, and "demo" made there.
+        str(root.absolute()),
         data={"detector": {"protocol": protocol, "device": device, "seed": seed}},
         training={"device": device, "seed": seed},
     )
@@ -251,21 +253,26 @@ def _cache(
             status, reasons = "corrupt", [str(error)]
     for reason in reasons:
         reporter.log(f"prediction cache is {status}: {reason}")
+    device = resolve_device(config.detector.device)
     with _timed(seconds, "graphs"):
         captures, warnings = prepare(dataset.captures, config, workspace, reporter)
     with _timed(seconds, "detectors"):
         stack = _stack(dataset, captures, config, workspace, reporter)
-    if len(given) == 2:
+    if given:
+        names = " and ".join(
+            name
+            for name, file in (("VGAE", config.autoencoder), ("GAT", config.classifier))
+            if file
+        )
         warnings.append(
-            "both detectors were given: scores of training captures are not cross-fitted, and look "
-            "better than they are if the detectors were trained on them"
+            f"{names} given: such scores of training captures are not cross-fitted, and look "
+            "better than they are if the detector was trained on them"
         )
     if stack.final.gat is None:
         warnings.append(
             "no attacked window in the training captures: the GAT could not be trained, "
             "its probability is 0.5 everywhere"
         )
-    device = resolve_device(config.detector.device)
     metadata = {
         "fingerprint": cache_fingerprint(dataset, config, workspace),
         "dataset": dataset.name,
