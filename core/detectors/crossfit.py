@@ -21,10 +21,11 @@ from core.detectors.scoring import (
     anomaly_score,
     attack_log_odds,
     center_and_spread,
-    clean_threshold,
+    clean_thresholds,
     deviation,
     error_components,
     probability,
+    stage,
 )
 from core.detectors.training import fit_gat, fit_vgae, hold_out
 from core.detectors.vgae import VGAE
@@ -124,12 +125,13 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
         spread = vgae.component_spread.double().cpu().numpy()
     scored = components[capture.scored]
     distance = deviation(scored, center, spread)
+    thresholds = vgae.thresholds.double().cpu().numpy()
     gat_prob = np.full(len(scored), UNDECIDED)
     if detectors.gat is not None:
         gat_prob = probability(attack_log_odds(detectors.gat.to(device), graphs))[capture.scored]
     return Scores(
         windows=capture.scored,
-        anomaly_score=anomaly_score(distance, float(vgae.threshold)),
+        anomaly_score=anomaly_score(distance, thresholds[stage(capture.experience)]),
         gat_prob=gat_prob,
         components=scored,
         deviation=distance,
@@ -164,9 +166,9 @@ def train_stack(
     device: torch.device,
     reporter: Reporter,
 ) -> DetectorStack:
-    """Train the final detectors and one pair per fold, and set the anomaly threshold.
+    """Train the final detectors and one pair per fold, and set the anomaly thresholds.
 
-    The threshold, where the anomaly score is 0.5, comes from clean windows that the scoring VGAE
+    The thresholds, where the anomaly score is 0.5, come from clean windows that the scoring VGAE
     has not seen.
 
     Raises:
@@ -208,16 +210,17 @@ def train_stack(
                 f"GAT {names[number]}: no attacked window to learn from; it stays undecided"
             )
     final, *folds = map(Detectors, vgaes, gats)
-    distances = []
+    distances, experience = [], []
     for number, detectors in enumerate(folds):
         for capture, start in zip(captures, offset, strict=False):
             rows = capture.scored + start
             wanted = (fold[rows] == number) & (label[rows] == 0)
             if wanted.any():
                 distances.append(score_capture(detectors, capture, device).deviation[wanted])
-    threshold = clean_threshold(np.concatenate(distances))
+                experience.append(capture.experience[wanted])
+    thresholds = clean_thresholds(np.concatenate(distances), np.concatenate(experience))
     for detectors in (final, *folds):
-        detectors.vgae.threshold.fill_(threshold)
+        detectors.vgae.thresholds.copy_(torch.from_numpy(thresholds))
     return DetectorStack(final, tuple(folds))
 
 

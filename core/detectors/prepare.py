@@ -27,6 +27,13 @@ class PreparedCapture:
     """All other windows."""
 
     @property
+    def experience(self) -> npt.NDArray[np.int64]:
+        """For each scored window, how many windows its reference was learnt from."""
+        if len(self.commissioning):
+            return np.full(len(self.scored), len(self.commissioning))
+        return self.scored
+
+    @property
     def split(self) -> str:
         """Folder of the capture in its data set."""
         return self.key.split("/", 1)[0]

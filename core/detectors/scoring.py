@@ -5,15 +5,17 @@ import numpy.typing as npt
 import torch
 
 from core.detectors.gat import GAT
-from core.detectors.vgae import COMPONENTS, VGAE
+from core.detectors.vgae import COMPONENTS, EXPERIENCE, VGAE
 from core.graphs.tensors import GraphTensors
 
 BATCH = 512
 """Windows scored at once."""
 SPREAD_FLOOR = 0.05
 """Spread of a log error below which a difference counts as noise."""
-CLEAN_QUANTILE = 0.995
+CLEAN_QUANTILE = 0.99
 """Share of clean windows, not trained on, that should score below 0.5."""
+FEW_WINDOWS = 20
+"""A stage with fewer clean windows than this has no threshold of its own."""
 
 
 @torch.inference_mode()
@@ -63,10 +65,12 @@ def deviation(
     return np.sqrt((excess**2).mean(axis=1))
 
 
-def anomaly_score(deviations: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.float64]:
-    """Map deviations to [0, 1], with 0.5 at the threshold: ``d^2 / (d^2 + t^2)``."""
+def anomaly_score(
+    deviations: npt.NDArray[np.float64], thresholds: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Map deviations ``[G]`` to [0, 1], with 0.5 at the threshold: ``d^2 / (d^2 + t^2)``."""
     square = deviations**2
-    return square / (square + threshold**2)
+    return square / (square + thresholds**2)
 
 
 def calibrate(model: VGAE, clean: npt.NDArray[np.float64]) -> None:
@@ -76,6 +80,23 @@ def calibrate(model: VGAE, clean: npt.NDArray[np.float64]) -> None:
     model.component_spread.copy_(torch.from_numpy(spread))
 
 
-def clean_threshold(deviations: npt.NDArray[np.float64]) -> float:
-    """Deviation that :data:`CLEAN_QUANTILE` of clean, held-out windows stay below."""
-    return max(float(np.quantile(deviations, CLEAN_QUANTILE)), 1e-6)
+def stage(experience: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """``[G]`` index into :data:`EXPERIENCE` for the number of windows that each one's reference
+    was learnt from."""
+    return np.searchsorted(EXPERIENCE, experience, side="right") - 1
+
+
+def clean_thresholds(
+    deviations: npt.NDArray[np.float64], experience: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """``[len(EXPERIENCE)]`` deviation that :data:`CLEAN_QUANTILE` of clean, held-out windows of
+    each stage stay below; never rising from one stage to the next."""
+    stages = stage(experience)
+    parts = [deviations[stages == number] for number in range(len(EXPERIENCE))]
+    thresholds = np.array(
+        [
+            np.quantile(part if len(part) >= FEW_WINDOWS else deviations, CLEAN_QUANTILE)
+            for part in parts
+        ]
+    )
+    return np.maximum(np.maximum.accumulate(thresholds[::-1])[::-1], 1e-6)

@@ -1,7 +1,8 @@
 """Training of both detectors with Lightning."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -26,7 +27,11 @@ STD_FLOOR = 0.01
 
 
 class WindowBatches:
-    """Index batches over chosen windows; with a seed, shuffled anew in every epoch."""
+    """Index batches over chosen windows; with a seed, drawn and shuffled anew in every epoch.
+
+    Where there are more windows than the limit, those in ``rare`` fill up to half of an epoch: a
+    few attacked windows among many clean ones would else hardly ever be seen.
+    """
 
     def __init__(
         self,
@@ -34,19 +39,29 @@ class WindowBatches:
         batch_size: int,
         seed: int | None = None,
         limit: int | None = None,
+        rare: Tensor | None = None,
     ) -> None:
-        self.index, self.batch_size, self.limit = index, batch_size, limit
+        self.rare = index[:0] if rare is None else rare
+        self.index, self.batch_size = index, batch_size
+        self.windows = min(len(index) + len(self.rare), limit or 2**62)
+        self.rare_windows = min(
+            len(self.rare), max(self.windows // 2, self.windows - len(self.index))
+        )
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        windows = min(len(self.index), self.limit or len(self.index))
-        return -(-windows // self.batch_size)
+        return -(-self.windows // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.generator is None:
-            return iter(self.index[: self.limit].split(self.batch_size))
-        order = torch.randperm(len(self.index), generator=self.generator)[: self.limit]
-        return iter(self.index[order.to(self.index.device)].split(self.batch_size))
+            return iter(self.index[: self.windows].split(self.batch_size))
+        rare = self.rare[self._order(len(self.rare))][: self.rare_windows]
+        rest = self.index[self._order(len(self.index))][: self.windows - self.rare_windows]
+        drawn = torch.cat([rare, rest])
+        return iter(drawn[self._order(len(drawn))].split(self.batch_size))
+
+    def _order(self, count: int) -> Tensor:
+        return torch.randperm(count, generator=self.generator).to(self.index.device)
 
 
 class DetectorModule(L.LightningModule):
@@ -176,7 +191,8 @@ def fit_vgae(
     torch.manual_seed(config.seed)
     model = VGAE(config.vgae)
     _standardise(model, graphs, train)
-    _fit(VGAEModule, model, graphs, train, validation, config, config.vgae, reporter, step)
+    batches = _batches(graphs, train, config)
+    _fit(VGAEModule, model, graphs, batches, validation, config, config.vgae, reporter, step)
     clean = torch.from_numpy(np.sort(np.concatenate([train, validation])))
     calibrate(model, error_components(model, graphs)[clean])
     return model
@@ -194,46 +210,48 @@ def fit_gat(
     torch.manual_seed(config.seed)
     model = GAT(config.gat)
     _standardise(model, graphs, train)
-    share = float(graphs.y[torch.from_numpy(train)].mean())
+    attacked = (graphs.y[torch.from_numpy(train)] > 0).cpu().numpy()
+    batches = _batches(graphs, train[~attacked], config, rare=train[attacked])
+    share = batches.rare_windows / batches.windows
     weight = min((1 - share) / share, LARGEST_CLASS_WEIGHT)
-    _fit(
-        GATModule,
-        model,
-        graphs,
-        train,
-        validation,
-        config,
-        config.gat,
-        reporter,
-        step,
-        attack_weight=weight,
-    )
+    module = partial(GATModule, attack_weight=weight)
+    _fit(module, model, graphs, batches, validation, config, config.gat, reporter, step)
     return model
 
 
+def _batches(
+    graphs: GraphTensors,
+    index: npt.NDArray[np.int64],
+    config: DetectorConfig,
+    rare: npt.NDArray[np.int64] | None = None,
+) -> WindowBatches:
+    device = graphs.y.device
+    return WindowBatches(
+        torch.from_numpy(index).to(device),
+        config.batch_size,
+        config.seed,
+        config.windows_per_epoch,
+        None if rare is None else torch.from_numpy(rare).to(device),
+    )
+
+
 def _fit(
-    module_type: type[DetectorModule],
+    module_type: Callable[..., DetectorModule],
     model: VGAE | GAT,
     graphs: GraphTensors,
-    train: npt.NDArray[np.int64],
+    batches: WindowBatches,
     validation: npt.NDArray[np.int64],
     config: DetectorConfig,
     settings: VGAEConfig | GATConfig,
     reporter: Reporter,
     step: str,
-    **options: Any,
 ) -> None:
     """Train ``model`` in place; it ends with the weights of its best epoch."""
     device = graphs.y.device
-    batches = WindowBatches(
-        torch.from_numpy(train).to(device),
-        config.batch_size,
-        config.seed,
-        config.windows_per_epoch,
-    )
-    held = torch.from_numpy(validation if len(validation) else train).to(device)
+    everything = torch.cat([batches.rare, batches.index])
+    held = torch.from_numpy(validation).to(device) if len(validation) else everything
     steps = len(batches) * settings.epochs
-    module = module_type(model, graphs, settings.lr, steps, config.seed, **options)
+    module = module_type(model, graphs, settings.lr, steps, config.seed)
     keep = KeepBest(step, settings.epochs, reporter)
     with undisturbed():
         trainer = L.Trainer(

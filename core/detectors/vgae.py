@@ -14,6 +14,11 @@ from core.graphs.tensors import EDGE_CHANNELS, NODE_CHANNELS, WINDOW_CHANNELS
 CLIP = 8.0
 """Standardised features are bounded: one wild value must not drown all others."""
 
+EXPERIENCE = (0, 5, 10, 20, 50, 100, 200)
+"""Lower ends of the stages of experience: windows that a window's reference was learnt from.
+
+The less is known of a vehicle, the more a clean window seems to depart from its habit."""
+
 COMPONENTS = ("node_mean", "node_max", "edge_mean", "edge_max", "link", "window", "kl")
 """Ways in which a window can be badly reconstructed."""
 
@@ -53,7 +58,7 @@ class VGAE(nn.Module):
     window_std: Tensor
     component_center: Tensor
     component_spread: Tensor
-    threshold: Tensor
+    thresholds: Tensor
 
     def __init__(
         self,
@@ -71,7 +76,7 @@ class VGAE(nn.Module):
         # Calibration, set after training (cf. core.detectors.scoring).
         self.register_buffer("component_center", torch.zeros(len(COMPONENTS)))
         self.register_buffer("component_spread", torch.ones(len(COMPONENTS)))
-        self.register_buffer("threshold", torch.ones(()))
+        self.register_buffer("thresholds", torch.ones(len(EXPERIENCE)))
         self.embed = nn.Linear(in_channels, hidden)
         self.convs = nn.ModuleList(
             GINEConv(_mlp(hidden, hidden, hidden), edge_dim=edge_dim) for _ in range(2)
