@@ -4,6 +4,7 @@ ECharts redraws in place when data is added; a Plotly chart would be mounted ane
 its zoom. Smoothing and log axes are widgets, so they survive too.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,9 @@ class Drained:
     points: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Step -> metrics in the order they came."""
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    metrics: int = 0
+    """Points taken so far."""
+    _frames: dict[str, tuple[int, pd.DataFrame]] = field(default_factory=dict)
 
     def take(self, events: list[Event]) -> None:
         """Add new events; those already taken are passed over."""
@@ -101,6 +105,7 @@ class Drained:
             if event["type"] == "metrics":
                 points = self.points.setdefault(event["step"], [])
                 points.append(event["values"])
+                self.metrics += 1
                 if len(points) > MAX_POINTS:
                     del points[1:-1:2]
             elif event["type"] == "log":
@@ -112,16 +117,28 @@ class Drained:
         """All points of a step and of its parts: epochs from 1 in ``x``, then the metrics.
 
         A metric of a part (``gat fold 2``, say) has the part in its column: ``val_loss fold 2``.
+        Made anew only when there are new points; do not change it.
         """
-        frames = []
+        made, frame = self._frames.get(step, (-1, pd.DataFrame()))
+        if made == self.metrics:
+            return frame
+        columns: dict[str, dict[float, float]] = {}
         for name, points in self.points.items():
-            if name == step or name.startswith(f"{step} "):
-                part = name.removeprefix(step)
-                frame = pd.DataFrame(points)
-                epoch = frame.pop("epoch") if "epoch" in frame else pd.Series(frame.index)
-                frame.index = pd.Index(epoch - epoch.min() + 1, name="x")
-                frames.append(frame[~frame.index.duplicated(keep="last")].add_suffix(part))
-        return pd.concat(frames, axis=1).sort_index().reset_index() if frames else pd.DataFrame()
+            if name != step and not name.startswith(f"{step} "):
+                continue
+            part = name.removeprefix(step)
+            first = points[0].get("epoch", 0)
+            for i, values in enumerate(points):
+                x = values.get("epoch", i) - first + 1
+                for metric, value in values.items():
+                    if metric != "epoch":
+                        column = columns.setdefault(metric + part, {})
+                        column[x] = math.nan if value is None else value
+        epochs = sorted(set().union(*columns.values()))
+        lists = {name: [c.get(x, math.nan) for x in epochs] for name, c in columns.items()}
+        frame = pd.DataFrame({"x": epochs, **lists} if epochs else {}, dtype=float)
+        self._frames[step] = (self.metrics, frame)
+        return frame
 
 
 def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -> dict[str, Any]:
@@ -134,14 +151,14 @@ def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -
         log_axis: draw the y axis logarithmically where the chart can be.
     """
     log_axis = log_axis and chart.can_log
-    data = pd.DataFrame({"x": points["x"]})
+    data: dict[str, pd.Series] = {"x": points["x"]}
     series: list[dict[str, Any]] = []
     for metric, (name, color) in chart.lines.items():
         for column in points.columns:
             part = column.removeprefix(metric)
             if not column.startswith(metric) or (part and not part.startswith(" ")):
                 continue
-            raw = pd.to_numeric(points[column])
+            raw = points[column]
             data[column] = raw.where(raw > 0) if log_axis else raw
             style = {"color": color, "showSymbol": int(raw.notna().sum()) < 2}
             if smoothing > 0 and not part:
@@ -152,8 +169,8 @@ def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -
             else:
                 series.append(_line(style, name + part, column, opacity=0.3 if part else 1.0))
     if chart.band and set(chart.band) <= set(points.columns):
-        mean, spread = (pd.to_numeric(points[column]) for column in chart.band)
-        data["low"], data["width"] = (mean - spread).clip(0, 1), 0.0
+        mean, spread = (points[column] for column in chart.band)
+        data["low"] = (mean - spread).clip(0, 1)
         data["width"] = (mean + spread).clip(0, 1) - data["low"]
         hidden = {"type": "line", "stack": "band", "symbol": "none", "lineStyle": {"opacity": 0}}
         shade = {"areaStyle": {"opacity": 0.2}, "color": EXTRA, "tooltip": {"show": False}}
@@ -164,7 +181,7 @@ def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -
         "grid": {"left": 58, "right": 16, "top": 34, "bottom": 42},
         "legend": {"top": 0, "left": 0, "data": [name for name, _ in chart.lines.values()]},
         "tooltip": {"trigger": "axis", "valueFormatter": "%.4g"},
-        "dataset": {"source": data},
+        "dataset": {"source": pd.DataFrame(data)},
         "xAxis": {
             "type": "value",
             "name": "epoch",
@@ -183,8 +200,8 @@ def best_so_far(chart: Chart, points: pd.DataFrame) -> str:
     """``best 0.997 at epoch 12`` of the chart's marked metric, or an empty string."""
     if not chart.best or chart.best not in points or points[chart.best].notna().sum() == 0:
         return ""
-    values = pd.to_numeric(points[chart.best])
-    row = int(np.nanargmax(values.to_numpy(dtype=float)))
+    values = points[chart.best]
+    row = int(np.nanargmax(values))
     return f"best {values.iloc[row]:.4f} at epoch {points['x'].iloc[row]:.0f}"
 
 

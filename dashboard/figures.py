@@ -13,7 +13,7 @@ from dashboard.results import Policy
 from dashboard.tables import metric as metric_of
 from dashboard.tables import scenarios
 
-MAX_POINTS = 5000
+MAX_POINTS = 3000
 """Windows drawn one by one in a timeline; longer ones are thinned."""
 HISTOGRAM_BINS = 21
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
@@ -186,7 +186,7 @@ def timeline(
         hovertemplate="%{customdata}<extra>truth</extra>",
     )
     for column, (name, color) in lines.items():
-        figure.add_scattergl(
+        figure.add_scatter(
             x=seconds,
             y=shown[column],
             name=name,
@@ -198,7 +198,7 @@ def timeline(
         figure.add_hline(threshold, line={"dash": "dash", "width": 1, "color": "#7d8794"})
     with_alpha = "alpha" in shown
     if with_alpha:
-        figure.add_scattergl(
+        figure.add_scatter(
             x=seconds,
             y=shown["alpha"],
             name="alpha",

@@ -66,26 +66,20 @@ def test_the_demo_runs_end_to_end_and_survives_a_reload(server, page):
 
 
 def measure(server: str, page: Page) -> None:
-    """Print how fast pages are while a run is at work; a second is the limit, far from tight."""
-    paints, clicks = [], []
-    for name in ("", "datasets", "training", "policy", "comparison"):
+    """Print how fast pages and clicks are while a run is at work: a report, no judgement."""
+    curve = page.locator("[aria-label*=' epochs; last: ']").first
+    paints, clicks = {}, []
+    for name in ("", "datasets", "policy", "comparison", "training"):
         start = time.monotonic()
         page.goto(f"{server}/{name}")
         page.locator("h1").wait_for()
-        paints.append((time.monotonic() - start, f"/{name}"))
-    page.goto(f"{server}/training")
-    page.locator("[data-testid=stSegmentedControl], [data-testid=stButtonGroup]").first.wait_for()
-    for view, sign in (
-        ("Log", "[data-testid=stCode]"),
-        ("Detectors", "[aria-label*=' epochs; last: ']"),
-    ) * 3:
+        paints[f"/{name}"] = time.monotonic() - start
+    curve.wait_for()
+    for view, sign in (("Log", page.locator("[data-testid=stCode]")), ("Detectors", curve)) * 3:
         start = time.monotonic()
-        page.get_by_role("radio", name=view).or_(
-            page.get_by_role("button", name=view)
-        ).first.click()
-        page.locator(sign).first.wait_for()
+        page.get_by_role("radio", name=view).click()
+        sign.wait_for()
         clicks.append(time.monotonic() - start)
-    shown = ", ".join(f"{path} {seconds:.2f}" for seconds, path in paints)
+    shown = ", ".join(f"{path} {seconds:.2f}" for path, seconds in paints.items())
     print(f"\nwhile training: first paint (s) {shown}")  # noqa: T201
     print(f"while training: click (s) {', '.join(f'{s:.2f}' for s in clicks)}")  # noqa: T201
-    assert max(clicks) < 10

@@ -41,7 +41,7 @@ def test_parts_of_a_step_have_columns_of_their_own():
 
 def test_memory_of_a_session_is_bounded():
     state = Drained()
-    state.take([metrics(i + 1, "fusion", epoch=i) for i in range(3 * MAX_POINTS)])
+    state.take([metrics(i + 1, "fusion", epoch=i, train_loss=0.0) for i in range(3 * MAX_POINTS)])
     state.take([{"seq": 10**6 + i, "type": "log", "message": "x"} for i in range(1000)])
     assert len(state.points["fusion"]) <= MAX_POINTS
     assert state.frame("fusion")["x"].iloc[-1] == 3 * MAX_POINTS
