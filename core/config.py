@@ -100,7 +100,7 @@ class DetectorConfig(Settings):
     )
     batch_size: int = setting(128, "windows per gradient step", low=1, high=65_536)
     windows_per_epoch: int = setting(
-        4096, "windows drawn per epoch at most", low=1, high=100_000_000
+        4096, "windows drawn per epoch at most", low=2, high=100_000_000
     )
     val_fraction: float = setting(
         0.15, "share of windows held out to pick the epoch", low=0.01, high=0.9
