@@ -64,14 +64,14 @@ def _read(path: Path, kind: str, defaults: C) -> tuple[C, dict[str, torch.Tensor
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = override(defaults, json.loads(metadata.get("config", "{}")))
-    except (SafetensorError, ConfigError, ValueError, OSError) as error:
+        if metadata.get("kind") != kind:
+            raise CheckpointError(
+                f"{path}: expected a {kind} checkpoint, "
+                f"got one of {metadata.get('kind', 'no kind')}"
+            )
+        return override(defaults, dict(json.loads(metadata.get("config", "{}")))), tensors
+    except (SafetensorError, ConfigError, ValueError, TypeError, OSError) as error:
         raise CheckpointError(f"{path}: not a {kind} checkpoint, or damaged ({error})") from error
-    if metadata.get("kind") != kind:
-        raise CheckpointError(
-            f"{path}: expected a {kind} checkpoint, got one of {metadata.get('kind', 'no kind')}"
-        )
-    return config, tensors
 
 
 def _fill(model: M, tensors: dict[str, torch.Tensor], path: Path) -> M:
