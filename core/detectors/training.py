@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
+from torch_geometric.data import Batch
 
 from core.config import DetectorConfig, GATConfig, VGAEConfig
 from core.detectors.gat import GAT
@@ -22,8 +23,6 @@ from core.progress import Reporter
 from core.undisturbed import undisturbed
 
 LARGEST_CLASS_WEIGHT = 20.0
-STD_FLOOR = 0.01
-"""Keeps a feature that never moves in training from dividing by zero."""
 
 
 class WindowBatches:
@@ -189,8 +188,8 @@ def fit_vgae(
 ) -> VGAE:
     """Train a VGAE on the clean windows ``train`` and calibrate it on all clean windows given."""
     torch.manual_seed(config.seed)
-    model = VGAE(config.vgae)
-    _standardise(model, graphs, train)
+    model = VGAE(config.vgae).to(graphs.y.device)
+    model.learn_scale(_gathered(graphs, train))
     batches = _batches(graphs, train, config)
     _fit(VGAEModule, model, graphs, batches, validation, config, config.vgae, reporter, step)
     clean = torch.from_numpy(np.sort(np.concatenate([train, validation])))
@@ -208,8 +207,8 @@ def fit_gat(
 ) -> GAT:
     """Train a GAT on the labelled windows ``train``, which must hold both classes."""
     torch.manual_seed(config.seed)
-    model = GAT(config.gat)
-    _standardise(model, graphs, train)
+    model = GAT(config.gat).to(graphs.y.device)
+    model.learn_scale(_gathered(graphs, train))
     attacked = (graphs.y[torch.from_numpy(train)] > 0).cpu().numpy()
     batches = _batches(graphs, train[~attacked], config, rare=train[attacked])
     share = batches.rare_windows / batches.windows
@@ -272,10 +271,5 @@ def _fit(
     model.to(device).eval()
 
 
-def _standardise(model: VGAE | GAT, graphs: GraphTensors, train: npt.NDArray[np.int64]) -> None:
-    """Set the model's feature means and spreads from the training windows."""
-    model.to(graphs.y.device)
-    batch = graphs.gather(torch.from_numpy(train).to(graphs.y.device))
-    for name, value in (("x", batch.x), ("edge", batch.edge_attr), ("window", batch.window_attr)):
-        getattr(model, f"{name}_mean").copy_(value.mean(0))
-        getattr(model, f"{name}_std").copy_(value.std(0, correction=0) + STD_FLOOR)
+def _gathered(graphs: GraphTensors, index: npt.NDArray[np.int64]) -> Batch:
+    return graphs.gather(torch.from_numpy(index).to(graphs.y.device))

@@ -9,10 +9,8 @@ from torch_geometric.nn import GINEConv
 from torch_geometric.utils import scatter
 
 from core.config import VGAEConfig
+from core.detectors.graph_model import GraphModel
 from core.graphs.tensors import EDGE_CHANNELS, NODE_CHANNELS, WINDOW_CHANNELS
-
-CLIP = 8.0
-"""Standardised features are bounded: one wild value must not drown all others."""
 
 EXPERIENCE = (0, 5, 10, 20, 50, 100, 200)
 """Lower ends of the stages of experience: windows that a window's reference was learnt from.
@@ -41,7 +39,7 @@ class Reconstruction:
     """``[N, latent_channels]``"""
 
 
-class VGAE(nn.Module):
+class VGAE(GraphModel):
     r"""Encodes every node of a window, decodes node, edge, link and window features.
 
     The encoder's two graph convolutions (GINE, https://arxiv.org/abs/1905.12265) give mean and
@@ -50,12 +48,6 @@ class VGAE(nn.Module):
     and the window's features. After Kipf and Welling, https://arxiv.org/abs/1611.07308.
     """
 
-    x_mean: Tensor
-    x_std: Tensor
-    edge_mean: Tensor
-    edge_std: Tensor
-    window_mean: Tensor
-    window_std: Tensor
     component_center: Tensor
     component_spread: Tensor
     thresholds: Tensor
@@ -67,12 +59,9 @@ class VGAE(nn.Module):
         edge_dim: int = EDGE_CHANNELS,
         window_dim: int = WINDOW_CHANNELS,
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, edge_dim, window_dim)
         self.config = config
         hidden, latent = config.hidden_channels, config.latent_channels
-        for name, size in (("x", in_channels), ("edge", edge_dim), ("window", window_dim)):
-            self.register_buffer(f"{name}_mean", torch.zeros(size))
-            self.register_buffer(f"{name}_std", torch.ones(size))
         # Calibration, set after training (cf. core.detectors.scoring).
         self.register_buffer("component_center", torch.zeros(len(COMPONENTS)))
         self.register_buffer("component_spread", torch.ones(len(COMPONENTS)))
@@ -87,14 +76,6 @@ class VGAE(nn.Module):
         self.edge_decoder = _mlp(2 * latent, hidden, edge_dim)
         self.link_decoder = nn.Bilinear(latent, latent, 1)
         self.window_decoder = _mlp(2 * latent, hidden, window_dim)
-
-    def standardise(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Node, edge and window features with the training data's mean 0 and spread 1."""
-        return (
-            ((batch.x - self.x_mean) / self.x_std).clamp(-CLIP, CLIP),
-            ((batch.edge_attr - self.edge_mean) / self.edge_std).clamp(-CLIP, CLIP),
-            ((batch.window_attr - self.window_mean) / self.window_std).clamp(-CLIP, CLIP),
-        )
 
     def encode(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance ``[N, latent_channels]`` of every node's code."""
