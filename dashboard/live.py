@@ -61,7 +61,9 @@ def _panel(run_id: str, was_active: bool) -> None:
     if view == FOLLOW:
         view = FUSION if "fusion" in state.points else DETECTORS
     if view == LOG:
-        st.code("\n".join(state.log) or "nothing said yet", language=None, height=360)
+        # Not st.code: its highlighter takes a second to load in the browser.
+        with st.container(height=360, key="live_log_lines", autoscroll=True):
+            st.text("\n".join(state.log) or "nothing said yet")
         return
     offered = DETECTOR_CHARTS if view == DETECTORS else FUSION_CHARTS
     frames = {step: state.frame(step) for step in {chart.step for chart in offered}}

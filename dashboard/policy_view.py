@@ -15,9 +15,8 @@ MAX_ROWS = 2000
 COLUMNS = {
     "capture": "Capture",
     "window": "Window",
-    "start_time": "Start (s)",
-    "label": "Attacked",
-    "attack": "Attack",
+    "seconds": "Start (s)",
+    "truth": "Truth",
     "anomaly_score": "Anomaly",
     "gat_prob": "GAT",
     "alpha": "Alpha",
@@ -72,8 +71,9 @@ def windows_of_cell(predictions: pa.Table, policy: Policy, row: int, column: int
         f"{count(len(windows))} windows, {count(int(windows['label'].sum()))} attacked"
         + (f"; the first {count(MAX_ROWS)} are listed" if len(windows) > MAX_ROWS else "")
     )
+    names = windows["attack"].astype(str).where(windows["attack"].astype(str) != "", "attack")
+    windows["truth"] = names.where(windows["label"] == 1, "benign")
     shown = windows.head(MAX_ROWS)[list(COLUMNS)].rename(columns=COLUMNS)
-    shown["Attacked"] = shown["Attacked"].astype(bool)
     st.dataframe(
         shown,
         hide_index=True,

@@ -108,7 +108,10 @@ def rows_where(table: pa.Table, **wanted: str) -> pd.DataFrame:
 
 
 def windows_in_cell(table: pa.Table, policy: Policy, row: int, column: int) -> pd.DataFrame:
-    """The windows whose scores are nearest to one cell of the policy map."""
+    """The windows whose scores are nearest to one cell of the policy map.
+
+    Column ``seconds`` counts from the first scored window of the capture.
+    """
     # The map counts its windows in the same way.
     cells = [
         np.rint(table[name].to_numpy() * np.float64(len(policy.axis) - 1))
@@ -116,6 +119,9 @@ def windows_in_cell(table: pa.Table, policy: Policy, row: int, column: int) -> p
     ]
     inside = (cells[0] == row) & (cells[1] == column)
     frame: pd.DataFrame = table.filter(pa.array(inside)).to_pandas()
+    first = table.group_by("capture").aggregate([("start_time", "min")]).to_pandas()
+    first = first.astype({"capture": str}).set_index("capture")["start_time_min"]
+    frame["seconds"] = frame["start_time"] - frame["capture"].astype(str).map(first)
     return frame
 
 

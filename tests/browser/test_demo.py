@@ -75,7 +75,7 @@ def measure(server: str, page: Page) -> None:
         page.locator("h1").wait_for()
         paints[f"/{name}"] = time.monotonic() - start
     curve.wait_for()
-    for view, sign in (("Log", page.locator("[data-testid=stCode]")), ("Detectors", curve)) * 3:
+    for view, sign in (("Log", page.locator(".st-key-live_log_lines")), ("Detectors", curve)) * 3:
         start = time.monotonic()
         page.get_by_role("radio", name=view).click()
         sign.wait_for()

@@ -82,3 +82,12 @@ def test_the_threshold_comes_from_the_run(workspace):
     assert load_threshold(folder) == 0.7
     (folder / "config.json").write_text("{")
     assert load_threshold(folder) == 0.5
+
+
+def test_windows_of_a_cell_say_when_they_were_in_their_capture(workspace):
+    folder = write_run(workspace)
+    policy, table = load_policy(folder), load_predictions(folder)
+    window = table.to_pandas().iloc[7]
+    found = windows_in_cell(table, policy, *policy.cell(window.anomaly_score, window.gat_prob))
+    mine = found[(found["capture"] == window.capture) & (found["window"] == window.window)].iloc[0]
+    assert mine["seconds"] == pytest.approx(window.start_time)

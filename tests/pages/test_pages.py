@@ -178,7 +178,7 @@ def test_the_log_is_shown_when_asked_for(open_page, workspace):
     write_run(workspace)
     app = open_page("training")
     app.segmented_control(key="live_view").set_value("Log").run()
-    assert "agent saved" in app.code[0].value
+    assert "agent saved" in app.text[0].value
 
 
 def test_what_if_moves_the_verdict_and_lists_the_windows(open_page, workspace):
