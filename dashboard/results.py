@@ -121,7 +121,7 @@ def windows_in_cell(table: pa.Table, policy: Policy, row: int, column: int) -> p
     frame: pd.DataFrame = table.filter(pa.array(inside)).to_pandas()
     first = table.group_by("capture").aggregate([("start_time", "min")]).to_pandas()
     first = first.astype({"capture": str}).set_index("capture")["start_time_min"]
-    frame["seconds"] = frame["start_time"] - frame["capture"].astype(str).map(first)
+    frame["seconds"] = frame["start_time"] - frame["capture"].astype(str).map(first).astype(float)
     return frame
 
 
