@@ -28,7 +28,7 @@ def detector_status(
     """State of a data set's detectors, and what has changed where they are stale."""
     path = workspace.detectors(dataset.name, config.protocol) / "detectors.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
+        found = dict(json.loads(path.read_text(encoding="utf-8"))["fingerprint"])
     except FileNotFoundError:
         return "missing", []
     except (OSError, ValueError, KeyError, TypeError) as error:
