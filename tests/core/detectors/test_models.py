@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from core.detectors.vgae import CLIP, COMPONENTS
+from core.detectors.graph_model import CLIP
+from core.detectors.vgae import COMPONENTS
 from core.graphs.tensors import EDGE_CHANNELS, NODE_CHANNELS, WINDOW_CHANNELS
 from tests.core.detectors.toy import (
     GAT_CONFIG,

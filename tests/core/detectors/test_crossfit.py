@@ -1,0 +1,247 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.detectors.checkpoint import save_detector, weights_hash
+from core.detectors.crossfit import (
+    FINAL,
+    Detectors,
+    DetectorStack,
+    assign_folds,
+    score_capture,
+    train_stack,
+)
+from core.detectors.prepare import PreparedCapture
+from core.detectors.scoring import clean_thresholds
+from core.errors import CheckpointError, DatasetError
+from tests.core.detectors.toy import (
+    CPU,
+    Recorder,
+    config,
+    prepared,
+    untrained_gat,
+    untrained_vgae,
+)
+
+
+def label(windows: int, *attacked: int) -> np.ndarray:
+    y = np.zeros(windows, np.uint8)
+    y[list(attacked)] = 1
+    return y
+
+
+def attacks_outside(folds: list[np.ndarray], labels: list[np.ndarray]) -> list[int]:
+    """Attacked windows that each fold leaves for training."""
+    fold, y = np.concatenate(folds), np.concatenate(labels)
+    return [int(y[fold != n].sum()) for n in range(int(fold.max()) + 1)]
+
+
+@given(
+    attacked=st.lists(st.booleans(), min_size=1, max_size=12).filter(lambda a: sum(a) >= 2),
+    folds=st.integers(2, 6),
+)
+def test_every_fold_leaves_attacks_to_learn_from(attacked: list[bool], folds: int) -> None:
+    labels = [label(7, 3) if has_attack else label(5) for has_attack in attacked]
+    assigned = assign_folds(labels, folds)
+    assert [len(a) for a in assigned] == [len(y) for y in labels]
+    assert all(len(np.unique(a)) == 1 for a in assigned)  # whole captures
+    assert set(np.concatenate(assigned)) == set(range(min(folds, sum(attacked))))
+    assert min(attacks_outside(assigned, labels)) > 0
+    for kind in (True, False):
+        # Dealt out in turn: no fold has two more captures of a kind than another.
+        numbers = [int(a[0]) for a, has in zip(assigned, attacked, strict=True) if has is kind]
+        counts = [numbers.count(n) for n in range(min(folds, sum(attacked)))]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_a_single_attacked_capture_is_cut_in_its_attacks() -> None:
+    labels = [label(10), label(20, 12, 13, 14, 15), label(7)]
+    first, second, third = assign_folds(labels, 4)
+    assert first.tolist() == [0] * 5 + [1] * 5
+    assert second.tolist() == [0] * 14 + [1] * 6
+    assert third.tolist() == [0] * 3 + [1] * 4
+    assert attacks_outside([first, second, third], labels) == [2, 2]
+
+
+@given(windows=st.integers(2, 60), data=st.data())
+def test_both_halves_of_the_only_capture_are_attacked(windows: int, data: st.DataObject) -> None:
+    rows = data.draw(st.sets(st.integers(0, windows - 1), min_size=2))
+    y = label(windows, *rows)
+    (fold,) = assign_folds([y], 4)
+    assert (np.diff(fold) >= 0).all()
+    assert {0, 1} == set(fold[y == 1])
+
+
+def test_without_attacks_captures_are_dealt_out() -> None:
+    labels = [label(4)] * 5
+    numbers = [int(a[0]) for a in assign_folds(labels, 3)]
+    assert sorted(numbers.count(n) for n in range(3)) == [1, 2, 2]
+    assert [int(a[0]) for a in assign_folds(labels[:2], 4)] == [1, 0]
+    assert assign_folds(labels[:1], 4)[0].tolist() == [0, 0, 1, 1]
+
+
+def captures() -> list[PreparedCapture]:
+    return [
+        prepared("train_01/clean-a", seed=1),
+        prepared("train_01/clean-b", seed=2),
+        prepared("train_02/attack-a", attacked=slice(30, 45), seed=3),
+        prepared("train_02/attack-b", attacked=slice(40, 55), seed=4),
+    ]
+
+
+@pytest.fixture(scope="module")
+def stack() -> DetectorStack:
+    return train_stack(captures(), config(), CPU, Recorder())
+
+
+def test_final_detectors_and_one_pair_per_fold(stack: DetectorStack) -> None:
+    assert len(stack.folds) == 2
+    everyone = [stack.final, *stack.folds]
+    assert len({weights_hash(d.vgae) for d in everyone}) == 3
+    assert len({weights_hash(d.gat) for d in everyone if d.gat}) == 3
+    assert stack.of(FINAL) is stack.final
+    assert stack.of(1) is stack.folds[1]
+
+
+def test_a_fold_is_blind_to_its_captures(stack: DetectorStack) -> None:
+    """What is in the captures of a fold changes all detectors but that fold's."""
+    assigned = [int(a[0]) for a in assign_folds([c.store.y for c in captures()], 3)]
+    changed = captures()
+    changed[2] = prepared("train_02/attack-a", attacked=slice(20, 50), seed=77)
+    other = train_stack(changed, config(), CPU, Recorder())
+    for number in range(2):
+        same = []
+        for one, two in zip(
+            (stack.folds[number].vgae, stack.folds[number].gat),
+            (other.folds[number].vgae, other.folds[number].gat),
+            strict=True,
+        ):
+            assert one is not None
+            assert two is not None
+            # All but the thresholds, which come from the clean windows of every fold.
+            names = [name for name, _ in one.named_parameters()]
+            names += [n for n, _ in one.named_buffers() if n != "thresholds"]
+            values, others = one.state_dict(), two.state_dict()
+            same.append(all((values[n] == others[n]).all() for n in names))
+        assert same == [number == assigned[2]] * 2
+
+
+def test_thresholds_come_from_clean_windows_not_trained_on(stack: DetectorStack) -> None:
+    some = captures()
+    assigned = assign_folds([c.store.y for c in some], 3)
+    distance, experience = [], []
+    for capture, fold in zip(some, assigned, strict=True):
+        scores = score_capture(stack.folds[int(fold[0])], capture, CPU)
+        clean = capture.store.y[scores.windows] == 0
+        distance.append(scores.deviation[clean])
+        experience.append(capture.experience[clean])
+    expected = clean_thresholds(np.concatenate(distance), np.concatenate(experience))
+    for detectors in (stack.final, *stack.folds):
+        np.testing.assert_allclose(detectors.vgae.thresholds, expected, rtol=1e-5)
+
+
+def test_commissioning_windows_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import core.detectors.crossfit as module
+
+    seen: list[np.ndarray] = []
+
+    def spy(graphs: object, train: np.ndarray, validation: np.ndarray, *rest: object) -> object:
+        seen.append(np.concatenate([train, validation]))
+        return fit(graphs, train, validation, *rest)  # type: ignore[arg-type]
+
+    fit = module.fit_vgae
+    monkeypatch.setattr(module, "fit_vgae", spy)
+    some = captures()
+    train_stack(some, config(**{"gat.epochs": 1, "vgae.epochs": 1}), CPU, Recorder())
+    attacked = np.concatenate([c.store.y for c in some]) == 1
+    commissioning = np.tile(np.arange(60) < 10, 4)
+    for windows in seen:
+        assert not commissioning[windows].any()
+        assert not attacked[windows].any()
+    assert len(seen[0]) == (~attacked & ~commissioning).sum()
+
+
+def test_without_attacks_there_is_no_gat() -> None:
+    recorder = Recorder()
+    stack = train_stack(captures()[:2], config(), CPU, recorder)
+    assert stack.final.gat is None
+    assert [d.gat for d in stack.folds] == [None, None]
+    assert not any(step.startswith("gat") for step, _ in recorder.points)
+    assert any("no attacked window" in message for message in recorder.messages)
+    scores = score_capture(stack.final, captures()[2], CPU)
+    assert (scores.gat_prob == 0.5).all()
+
+
+def test_a_single_attacked_window_leaves_one_fold_undecided() -> None:
+    some = [prepared("train_01/clean"), prepared("train_02/attack", attacked=slice(40, 41))]
+    stack = train_stack(some, config(), CPU, Recorder())
+    assert stack.final.gat is not None
+    assert [d.gat is None for d in stack.folds] == [False, True]
+
+
+def test_a_single_capture_is_enough() -> None:
+    stack = train_stack(
+        [prepared("train_02/attack", attacked=slice(30, 50))], config(), CPU, Recorder()
+    )
+    assert len(stack.folds) == 2
+    assert all(d.gat for d in stack.folds)
+
+
+def test_without_clean_windows_nothing_is_learnt() -> None:
+    attacked = [prepared(f"train_02/{n}", attacked=slice(0, 60), seed=n) for n in range(2)]
+    with pytest.raises(DatasetError, match="no attack-free window"):
+        train_stack(attacked, config(), CPU, Recorder())
+    mixed = [prepared("train_01/clean", 30), *attacked]
+    with pytest.raises(DatasetError, match="cross-fitting needs attack-free windows"):
+        train_stack(mixed, config(), CPU, Recorder())
+
+
+def test_a_saved_stack_comes_back_whole(stack: DetectorStack, tmp_path: Path) -> None:
+    stack.save(tmp_path / "detectors", {"made": "of this"})
+    loaded = DetectorStack.load(tmp_path / "detectors")
+    pairs = zip((stack.final, *stack.folds), (loaded.final, *loaded.folds), strict=True)
+    for one, two in pairs:
+        assert weights_hash(one.vgae) == weights_hash(two.vgae)
+        assert one.gat is not None
+        assert two.gat is not None
+        assert weights_hash(one.gat) == weights_hash(two.gat)
+    about = json.loads((tmp_path / "detectors" / "detectors.json").read_text())
+    assert about["fingerprint"] == {"made": "of this"}
+
+
+def test_a_stack_without_gat_comes_back_without(tmp_path: Path) -> None:
+    stack = DetectorStack(
+        Detectors(untrained_vgae(), untrained_gat()), (Detectors(untrained_vgae(), None),)
+    )
+    stack.save(tmp_path / "detectors", {})
+    loaded = DetectorStack.load(tmp_path / "detectors")
+    assert loaded.final.gat is not None
+    assert loaded.folds[0].gat is None
+    # Saving again leaves nothing of the old stack.
+    DetectorStack(Detectors(untrained_vgae(), None)).save(tmp_path / "detectors", {})
+    assert sorted(p.name for p in (tmp_path / "detectors").rglob("*")) == [
+        "detectors.json",
+        "final",
+        "vgae.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["nothing", "json", "vgae", "gat", "kind"])
+def test_a_damaged_stack_is_refused(stack: DetectorStack, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "detectors"
+    if damage != "nothing":
+        stack.save(folder, {})
+    if damage == "json":
+        (folder / "detectors.json").write_text("[]")
+    elif damage == "vgae":
+        (folder / "fold_1" / "vgae.safetensors").write_bytes(b"junk")
+    elif damage == "gat":
+        (folder / "fold_1" / "gat.safetensors").unlink()
+    elif damage == "kind":
+        save_detector(untrained_vgae(), folder / "final" / "gat.safetensors")
+    with pytest.raises(CheckpointError, match="detectors"):
+        DetectorStack.load(folder)
