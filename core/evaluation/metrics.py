@@ -34,8 +34,9 @@ def window_metrics(
 
     Returns:
         The names in :data:`METRIC_NAMES`. A rate whose denominator is zero (no attacked window, no
-        clean window, nothing called an attack) is undefined, and None. ``mcc`` is Matthews' phi
-        coefficient, undefined when any margin of the confusion matrix is empty.
+        clean window, nothing called an attack) is undefined, and None, as is ``f1`` without
+        attacked windows. ``mcc`` is Matthews' phi coefficient, undefined when any margin of the
+        confusion matrix is empty.
 
     Raises:
         ScoresError: on columns of unequal length, scores that are not finite, or labels or
@@ -64,7 +65,7 @@ def window_metrics(
         "accuracy": _ratio(tp + tn, len(truth)),
         "precision": _ratio(tp, tp + fp),
         "recall": _ratio(tp, tp + fn),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn) if attacked else None,
         "mcc": _ratio(tp * tn - fp * fn, margins),
         "auroc": float(roc_auc_score(truth, ranking)) if attacked and clean else None,
         "auprc": float(average_precision_score(truth, ranking)) if attacked else None,
