@@ -79,6 +79,8 @@ def prepare(
             warnings.append(f"{capture.key}: left out, shorter than one window of {window.size}")
         else:
             prepared.append(prepare_capture(capture.key, store, config.detector))
+            if not len(prepared[-1].scored):
+                warnings.append(f"{capture.key}: too short to commission a profile and be scored")
     reporter.progress("graphs", 1.0, f"{sum(len(c.store) for c in prepared)} windows")
     return prepared, warnings
 
