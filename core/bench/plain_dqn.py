@@ -22,16 +22,16 @@ def train_plainly(
     target = QNetwork(2, config.alpha_steps, config.hidden_dims)
     target.load_state_dict(online.state_dict())
     optimizer = torch.optim.Adam(online.parameters(), config.fusion_lr)
+    states = cache.states
     rewards = reward_matrix(
-        torch.from_numpy(cache.anomaly_score),
-        torch.from_numpy(cache.gat_prob),
-        torch.from_numpy(cache.label),
+        states[:, 0],
+        states[:, 1],
+        torch.tensor(cache.label),
         alpha_values(config.alpha_steps),
         config,
         threshold,
     )
     memory: deque[tuple[torch.Tensor, int, float, torch.Tensor]] = deque(maxlen=config.buffer_size)
-    states = cache.states
     for row in range(len(cache) - 1):
         action = rng.randrange(config.alpha_steps)
         memory.append((states[row], action, float(rewards[row, action]), states[row + 1]))
