@@ -67,18 +67,19 @@ def test_the_demo_runs_end_to_end_and_survives_a_reload(server, page):
 
 def measure(server: str, page: Page) -> None:
     """Print how fast pages and clicks are while a run is at work: a report, no judgement."""
-    curve = page.locator("[aria-label*=' epochs; last: ']").first
+    curve, log = "[aria-label*=' epochs; last: ']", ".st-key-live_log_lines"
     paints, clicks = {}, []
     for name in ("", "datasets", "policy", "comparison", "training"):
         start = time.monotonic()
         page.goto(f"{server}/{name}")
         page.locator("h1").wait_for()
         paints[f"/{name}"] = time.monotonic() - start
-    curve.wait_for()
-    for view, sign in (("Log", page.locator(".st-key-live_log_lines")), ("Detectors", curve)) * 3:
+    page.locator(curve).first.wait_for()
+    for view, sign in (("Log", log), ("Detectors", curve)) * 3:
         start = time.monotonic()
         page.get_by_role("radio", name=view).click()
-        sign.wait_for()
+        # Asked at every frame: a locator's own waiting looks only every half a second.
+        page.wait_for_function("sign => document.querySelector(sign)", arg=sign, polling="raf")
         clicks.append(time.monotonic() - start)
     shown = ", ".join(f"{path} {seconds:.2f}" for path, seconds in paints.items())
     print(f"\nwhile training: first paint (s) {shown}")  # noqa: T201
