@@ -36,6 +36,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _remove(temporary)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where it is missing.
+
+    Raises:
+        StorageError: if the operating system refuses, or a file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as JSON, atomically; not-a-number is refused rather than written."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)

@@ -8,6 +8,7 @@ The command lines, the dashboard's jobs and the tests all call these functions.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ from core.device import resolve_device
 from core.errors import CacheError, CheckpointError, DatasetError
 from core.evaluation.comparison import compare
 from core.evaluation.summary import training_summary
-from core.files import atomic_path, write_json
+from core.files import atomic_path, make_folder, write_json
 from core.fusion.policy import policy_map, save_policy
 from core.fusion.training import train_agent
 from core.graphs.build import build_graphs
@@ -156,6 +157,7 @@ def train_fusion(
     seconds: dict[str, float] = {}
     device = resolve_device(config.training.device)
     dataset = open_dataset(config.data.dataset, workspace, reporter)
+    make_folder(run_dir)  # Before the work, which would be in vain.
     cache = _cache(dataset, config.data, workspace, reporter, seconds)
     train, validation = cache.training().train_validation_split(
         config.data.val_fraction, config.training.seed
@@ -177,6 +179,8 @@ def train_fusion(
         comparison = compare(train, validation, tests, trained.agent, config, commissioning)
         policy = policy_map(trained.agent, config.evaluation.policy_grid, train)
     warnings = [*dataset.warnings, *cache.metadata["warnings"], *comparison.results["warnings"]]
+    for warning in warnings:
+        reporter.log(f"warning: {warning}")
     results = {
         "dataset": dataset.name,
         "simulated": dataset.simulated,
@@ -222,7 +226,8 @@ def reproduce(
         InputError: on what the user can mend.
     """
     root = Path(dataset_dir)
-    if not root.is_dir():
+    # Unlike Path.is_dir this is just false for a path that cannot even be asked.
+    if not os.path.isdir(dataset_dir):  # noqa: PTH112
         root = open_dataset(str(dataset_dir), Workspace.default(), reporter).root
     config = create_fusion_config(
         # Absolute: a name would be looked up in the new workspace, and "demo" made there.

@@ -206,9 +206,8 @@ def train_stack(
             gats.append(fit_gat(graphs, train, validation, config, listener))
         else:
             gats.append(None)
-            reporter.log(
-                f"GAT {names[number]}: no attacked window to learn from; it stays undecided"
-            )
+            which = " ".join(filter(None, ("GAT", names[number])))
+            reporter.log(f"{which}: no attacked window to learn from; it stays undecided")
     final, *folds = map(Detectors, vgaes, gats)
     distances, experience = [], []
     for number, detectors in enumerate(folds):
