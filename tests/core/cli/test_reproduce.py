@@ -21,7 +21,17 @@ from tests.core.small_dataset import (
     write,
 )
 
-PROGRESS = ("graphs", "vgae", "gat", "cache", "fusion", "compare", "prediction cache", "detectors")
+PROGRESS = (
+    "warning: ",
+    "graphs",
+    "vgae",
+    "gat",
+    "cache",
+    "fusion",
+    "compare",
+    "prediction cache",
+    "detectors",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +158,29 @@ def test_an_output_that_is_a_file(
     assert reproduce(small_dataset, "--out", tmp_path / "o") == 2
     assert "cannot write" in the_error(capsys)
     assert (tmp_path / "o").read_text() == "in the way"
+
+
+def test_names_that_no_file_can_have(
+    small_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reproduce(small_dataset, "--out", tmp_path / ("o" * 300)) == 2
+    assert "cannot write" in the_error(capsys)
+    for name in ("d" * 5000, ""):
+        assert reproduce(name, "--out", tmp_path / "o") == 2
+        assert "no data set" in the_error(capsys)
+
+
+def test_warnings_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "data"
+    write(root, f"{CLEAN}/a.csv", recording(0, seed=1))
+    write(root, f"{CLEAN}/b.csv", recording(1, seed=2))
+    assert reproduce(root, "--out", tmp_path / "o") == 0
+    lines = capsys.readouterr().err.splitlines()
+    warnings = json.loads((tmp_path / "o" / "results.json").read_text())["warnings"]
+    assert any("GAT" in warning for warning in warnings)
+    assert [line for line in lines if line.startswith("warning: ")] == [
+        f"warning: {warning}" for warning in warnings
+    ]
 
 
 def test_a_seed_out_of_range(

@@ -171,7 +171,9 @@ def test_without_attacks_there_is_no_gat() -> None:
     assert stack.final.gat is None
     assert [d.gat for d in stack.folds] == [None, None]
     assert not any(step.startswith("gat") for step, _ in recorder.points)
-    assert any("no attacked window" in message for message in recorder.messages)
+    told = [message.split(":")[0] for message in recorder.messages]
+    assert told == ["GAT", "GAT fold 1", "GAT fold 2"]
+    assert all("no attacked window to learn from" in message for message in recorder.messages)
     scores = score_capture(stack.final, captures()[2], CPU)
     assert (scores.gat_prob == 0.5).all()
 
