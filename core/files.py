@@ -30,7 +30,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         _replace(temporary, path)
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        # numpy says "100 requested and 20 written" and no more.
+        reason = error.strerror or f"{error}; is there space left?"
+        raise StorageError(f"cannot write {path}: {reason}") from error
     finally:
         if temporary is not None:
             _remove(temporary)

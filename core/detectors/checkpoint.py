@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from core.config import GATConfig, Settings, VGAEConfig, override
@@ -25,7 +25,8 @@ def save_detector(model: VGAE | GAT, path: Path) -> None:
     metadata = {"kind": type(model).__name__, "config": json.dumps(model.config.to_dict())}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        # Not safetensors' own writing, which reports a full disk as an error of its own kind.
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def load_vgae(path: Path) -> VGAE:
