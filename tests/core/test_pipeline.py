@@ -519,14 +519,27 @@ class TestFailures:
         assert path.read_bytes() == old
         assert list((tmp_path / "run").iterdir()) == []
 
+    @pytest.mark.parametrize(
+        ("error", "expected"),
+        [
+            (OSError(28, "No space left on device"), "No space left on device"),
+            # As numpy says it.
+            (OSError("100 requested and 20 written"), "is there space left"),
+        ],
+    )
     def test_no_space_for_graphs_is_said(
-        self, shared_run: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        shared_run: SmallRun,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        error: OSError,
+        expected: str,
     ) -> None:
         def full(*args: Any, **kwargs: Any) -> None:
-            raise OSError(28, "No space left on device")
+            raise error
 
         monkeypatch.setattr(np, "save", full)
-        with pytest.raises(StorageError, match="No space left on device"):
+        with pytest.raises(StorageError, match=expected):
             go(shared_run.dataset, tmp_path)
         assert list((tmp_path / "workspace" / "graphs").iterdir()) == []
 

@@ -1,3 +1,5 @@
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.detectors.checkpoint import load_gat, load_vgae, save_detector, weights_hash
-from core.errors import CheckpointError
+from core.errors import CheckpointError, StorageError
 from tests.core.detectors.toy import GAT_CONFIG, VGAE_CONFIG, untrained_gat, untrained_vgae
 
 
@@ -94,3 +96,20 @@ def test_safetensors_of_something_else_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(3)}, path)
     with pytest.raises(CheckpointError, match="no kind"):
         load_vgae(path)
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk."""
+    path = saved(tmp_path / "v.safetensors")
+    old = path.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+        with pytest.raises(StorageError, match=r"cannot write .*v\.safetensors"):
+            save_detector(untrained_vgae(1), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == old
+    assert [p.name for p in tmp_path.iterdir()] == ["v.safetensors"]
