@@ -192,7 +192,7 @@ def fit_vgae(
     model.learn_scale(_gathered(graphs, train))
     batches = _batches(graphs, train, config)
     _fit(VGAEModule, model, graphs, batches, validation, config, config.vgae, reporter, step)
-    clean = torch.from_numpy(np.sort(np.concatenate([train, validation])))
+    clean = np.sort(np.concatenate([train, validation]))
     calibrate(model, error_components(model, graphs)[clean])
     return model
 

@@ -105,6 +105,13 @@ def test_the_vgae_is_calibrated_on_all_clean_windows() -> None:
     np.testing.assert_allclose(vgae.component_spread, spread, rtol=1e-5)
 
 
+def test_a_single_clean_window_is_learnt_from() -> None:
+    settings = config()
+    graphs = toy_graphs(settings)
+    vgae = fit_vgae(graphs, np.array([20]), np.array([], int), settings, SilentReporter())
+    np.testing.assert_allclose(vgae.component_center, error_components(vgae, graphs)[20], rtol=1e-4)
+
+
 def test_every_epoch_is_reported() -> None:
     settings = config(**{"vgae.epochs": 3})
     graphs, recorder = toy_graphs(settings), Recorder()
