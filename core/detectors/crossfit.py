@@ -145,10 +145,18 @@ def assign_folds(
 
     Whole captures go to one fold, attacked and attack-free ones each dealt out in turn, so that
     every other fold keeps attacks to learn from. Where at most one capture holds attacks (or there
-    is one capture in all), each capture is cut in two at the middle of its attacked windows.
+    is one capture in all), each capture is cut in two at the middle of its attacked windows. If
+    that leaves all clean windows of an only capture on one side (an attack that lasts to its end),
+    they are cut at their own middle.
     """
     attacked = [bool(y.any()) for y in labels]
-    if sum(attacked) == 1 or len(labels) == 1:
+    if len(labels) == 1:
+        (fold,) = map(_halves, labels)
+        clean = np.flatnonzero(labels[0] == 0)
+        if len(np.unique(fold[clean])) == 1:
+            fold[clean] = np.arange(len(clean)) >= len(clean) // 2
+        return [fold]
+    if sum(attacked) == 1:
         return [_halves(y) for y in labels]
     groups = min(folds, sum(attacked) or len(labels))
     # Attack-free captures are dealt out from the other end, to even out the folds' sizes.

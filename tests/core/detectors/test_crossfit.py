@@ -67,13 +67,22 @@ def test_a_single_attacked_capture_is_cut_in_its_attacks() -> None:
     assert attacks_outside([first, second, third], labels) == [2, 2]
 
 
-@given(windows=st.integers(2, 60), data=st.data())
-def test_both_halves_of_the_only_capture_are_attacked(windows: int, data: st.DataObject) -> None:
-    rows = data.draw(st.sets(st.integers(0, windows - 1), min_size=2))
+@given(windows=st.integers(4, 60), data=st.data())
+def test_both_halves_of_the_only_capture_hold_both_classes(
+    windows: int, data: st.DataObject
+) -> None:
+    rows = data.draw(st.sets(st.integers(0, windows - 1), min_size=2, max_size=windows - 2))
     y = label(windows, *rows)
     (fold,) = assign_folds([y], 4)
-    assert (np.diff(fold) >= 0).all()
-    assert {0, 1} == set(fold[y == 1])
+    for value in (0, 1):
+        part = fold[y == value]
+        assert set(part) == {0, 1}
+        assert (np.diff(part) >= 0).all()  # whole stretches of time
+
+
+def test_an_attack_to_the_end_of_the_only_capture() -> None:
+    (fold,) = assign_folds([label(10, 6, 7, 8, 9)], 4)
+    assert fold.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1, 1]
 
 
 def test_without_attacks_captures_are_dealt_out() -> None:
@@ -185,10 +194,9 @@ def test_a_single_attacked_window_leaves_one_fold_undecided() -> None:
     assert [d.gat is None for d in stack.folds] == [False, True]
 
 
-def test_a_single_capture_is_enough() -> None:
-    stack = train_stack(
-        [prepared("train_02/attack", attacked=slice(30, 50))], config(), CPU, Recorder()
-    )
+@pytest.mark.parametrize("attacked", [slice(30, 50), slice(30, 60), slice(0, 30)])
+def test_a_single_capture_is_enough(attacked: slice) -> None:
+    stack = train_stack([prepared("train_02/attack", attacked=attacked)], config(), CPU, Recorder())
     assert len(stack.folds) == 2
     assert all(d.gat for d in stack.folds)
 
