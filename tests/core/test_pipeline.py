@@ -453,6 +453,8 @@ class TestUnusualDatasets:
         results = go(root, tmp_path, recorder, data__detector__protocol=protocol)
         for key in (f"{CLEAN}/tiny.csv", f"{TEST_2}/tiny.csv"):
             assert any(key in w and "shorter than one window" in w for w in results["warnings"])
+        assert results["scenarios"][TEST_2]["windows"] == 0
+        assert results["scenarios"][TEST_2]["methods"]["fusion"]["f1"] is None
         captures = results["scenarios"][TEST_1]["captures"]
         counts = {name: part["windows"] for name, part in captures.items()}
         too_short = [w for w in results["warnings"] if "commission" in w]
