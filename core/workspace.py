@@ -1,6 +1,7 @@
 """The one folder that everything is written to, and what lies where in it."""
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,11 @@ class Workspace:
     def datasets(self) -> Path:
         """Data sets: ``datasets/NAME/<split>/<capture>``."""
         return self.root / "datasets"
+
+    @property
+    def catalogue(self) -> Path:
+        """What is in each capture, as small JSON files."""
+        return self.root / "catalogue"
 
     @property
     def graphs(self) -> Path:
@@ -68,17 +74,27 @@ def valid_name(name: str, what: str = "data set") -> str:
     """Return ``name`` if it can be a file name everywhere and cannot leave its folder.
 
     Raises:
-        DatasetError: if it is empty, too long, hidden, or holds a separator or a control character.
+        DatasetError: if it is empty, too long, hidden, or holds a separator or an invisible
+            character.
     """
     if (
         not name.strip()
+        or any(c in '/\\:*?"<>|' or _is_invisible(c) for c in name)
         or len(name.encode()) > 200
         or name != name.strip()
         or name.startswith(".")
-        or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name)
     ):
         raise DatasetError(
-            f"not a {what} name: {name!r}; expected 1 to 200 characters without "
+            f"not a {what} name: {name!r}; expected 1 to 200 bytes without "
             "leading dot, path separators or control characters"
         )
     return name
+
+
+def _is_invisible(character: str) -> bool:
+    """Controls, halves of characters, line breaks, and marks that turn the direction of text.
+
+    The joiners stay: Persian, Indian scripts and emoji are written with them.
+    """
+    kind = unicodedata.category(character)
+    return kind in ("Cc", "Cs", "Zl", "Zp") or (kind == "Cf" and character not in "\u200c\u200d")

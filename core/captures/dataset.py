@@ -14,19 +14,20 @@ Other files and folders, and names that begin with a dot, are left alone.
 import json
 import os
 import shutil
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.captures import demo
 from core.captures.readers import READERS, detect, read_head
-from core.errors import CaptureError, DatasetError
+from core.errors import CaptureError, DatasetError, StorageError
 from core.files import atomic_path, content_hash
 from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace, valid_name
 
 TRAIN, TEST = "train_", "test_"
-_EXPECTED = "split folders train_* (train_01_attack_free) and test_* with capture files"
+EXPECTED = "split folders train_* (train_01_attack_free) and test_* with capture files"
 _demo_lock = threading.Lock()
 
 
@@ -82,17 +83,17 @@ def open_dataset(
         StorageError: if the demo cannot be written.
     """
     if name_or_path == demo.NAME:
-        return _read_folder(_demo(workspace, reporter or SilentReporter()), demo.NAME)
+        return read_folder(_demo(workspace, reporter or SilentReporter()), demo.NAME)
     try:
         named: Path | None = workspace.datasets / valid_name(name_or_path)
     except DatasetError:
         named = None  # It may still be a path.
-    if named is not None and _is_folder(named):
-        return _read_folder(named, name_or_path)
-    if name_or_path.strip() and _is_folder(Path(name_or_path)):
+    if named is not None and is_folder(named):
+        return read_folder(named, name_or_path)
+    if name_or_path.strip() and is_folder(Path(name_or_path)):
         # An absolute path has a name even for "."; links are not followed, their names are chosen.
         root = Path(os.path.abspath(name_or_path))  # noqa: PTH100
-        return _read_folder(root, valid_name(root.name))
+        return read_folder(root, valid_name(root.name))
     raise DatasetError(
         f"no data set {name_or_path!r}: there is no such folder; "
         f"{workspace.datasets} has {', '.join(list_datasets(workspace))}"
@@ -106,43 +107,43 @@ def list_datasets(workspace: Workspace) -> list[str]:
         names |= {
             entry.name
             for entry in workspace.datasets.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".") and _is_printable(entry.name)
+            if entry.is_dir() and _is_name(entry.name)
         }
     return sorted(names)
 
 
-def import_dataset(
-    source: Path, name: str, workspace: Workspace, reporter: Reporter | None = None
-) -> Dataset:
-    """Copy the split folders in ``source`` into the workspace, whole or not at all.
+def remove_dataset(name: str, workspace: Workspace) -> None:
+    """Remove a data set of the workspace, whole; the demo is made anew when it is next needed.
 
     Raises:
-        DatasetError: if ``source`` is no data set, or the name is taken or cannot be one.
-        StorageError: if it cannot be written.
+        DatasetError: if there is none of that name on disk.
+        StorageError: if the operating system refuses.
     """
-    reporter = reporter or SilentReporter()
-    target = workspace.datasets / valid_name(name)
-    if name == demo.NAME or target.exists():
-        raise DatasetError(f"there is a data set {name!r} already; choose another name")
-    if not _is_folder(source):
-        raise DatasetError(f"{source}: there is no such folder; expected {_EXPECTED}")
-    found = _read_folder(source, name)
-    with atomic_path(target) as temporary:
-        for number, split in enumerate(splits := _splits(source)):
-            reporter.progress("import", number / len(splits), split.name)
-            (temporary / split.name).mkdir(parents=True)
-            for file in _visible(split):
-                # What lies beside a capture may describe it, so that it comes along.
-                if file.is_file():
-                    reporter.check()
-                    shutil.copyfile(file, temporary / split.name / file.name)
-        if found.simulated:
-            shutil.copyfile(source / demo.MARKER, temporary / demo.MARKER)
-    reporter.progress("import", 1.0, f"{len(found.captures)} captures")
-    return _read_folder(target, name)
+    root = workspace.datasets / valid_name(name)
+    if not is_folder(root):
+        raise DatasetError(f"there is no data set {name!r} in {workspace.datasets}")
+    try:
+        # It leaves in one step, so that nobody sees half of it.
+        gone = Path(tempfile.mkdtemp(dir=workspace.datasets, prefix=".removed-"))
+        root.replace(gone / root.name)
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise StorageError(f"cannot remove {root}: {error.strerror or error}") from error
 
 
-def _is_folder(path: Path) -> bool:
+def capture_files(root: Path) -> list[tuple[str, Path]]:
+    """Each capture file of a data set with the name of its split folder, training first.
+
+    Raises:
+        DatasetError: if the folder cannot be read, or a name in it cannot be written down.
+    """
+    try:
+        return [(s.name, file) for s in split_folders(root) for file in _captures_in(s)]
+    except OSError as error:
+        raise DatasetError(f"{root}: cannot be read: {error.strerror or error}") from error
+
+
+def is_folder(path: Path) -> bool:
     """Whether it is a folder; unlike ``Path.is_dir``, false for paths that cannot even be asked."""
     return os.path.isdir(path)  # noqa: PTH112
 
@@ -151,13 +152,13 @@ def _demo(workspace: Workspace, reporter: Reporter) -> Path:
     """The demo's folder, made where it is missing or of another version."""
     root = workspace.datasets / demo.NAME
     with _demo_lock:
-        if _marker(root).get("version") != demo.VERSION:
+        if marker_of(root).get("version") != demo.VERSION:
             with atomic_path(root) as temporary:
                 demo.write_demo(temporary, reporter=reporter)
     return root
 
 
-def _marker(root: Path) -> dict[str, object]:
+def marker_of(root: Path) -> dict[str, object]:
     """What a data set says about having been simulated; empty if it has not."""
     path = root / demo.MARKER
     if not path.is_file():
@@ -170,32 +171,32 @@ def _marker(root: Path) -> dict[str, object]:
     return marker if isinstance(marker, dict) else {"simulated": True}
 
 
-def _read_folder(root: Path, name: str) -> Dataset:
+def read_folder(root: Path, name: str) -> Dataset:
     try:
-        splits = _splits(root)
+        splits = split_folders(root)
         if not splits:
-            raise DatasetError(f"{root}: no split folders in it; expected {_EXPECTED}")
+            raise DatasetError(f"{root}: no split folders in it; expected {EXPECTED}")
         captures = tuple(
-            _capture(file, split.name) for split in splits for file in _capture_files(split)
+            _capture(file, split.name) for split in splits for file in _captures_in(split)
         )
     except OSError as error:
         raise DatasetError(f"{root}: cannot be read: {error.strerror or error}") from error
     if not any(c.split.startswith(TRAIN) for c in captures):
         raise DatasetError(
-            f"{root}: no capture to train on; expected {_EXPECTED}, "
+            f"{root}: no capture to train on; expected {EXPECTED}, "
             f"got {', '.join(f'{s.name} ({_count(captures, s.name)})' for s in splits)}"
         )
     empty = [s.name for s in splits if not _count(captures, s.name)]
     warnings = [f"no captures in {split}" for split in empty] + _duplicates(captures)
-    return Dataset(name, root, captures, bool(_marker(root)), tuple(warnings))
+    return Dataset(name, root, captures, bool(marker_of(root)), tuple(warnings))
 
 
-def _splits(root: Path) -> list[Path]:
-    folders = [entry for entry in _visible(root) if entry.is_dir()]
+def split_folders(root: Path) -> list[Path]:
+    folders = [entry for entry in visible(root) if entry.is_dir()]
     return [f for kind in (TRAIN, TEST) for f in folders if f.name.startswith(kind)]
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
     """What lies in a folder, by name, without hidden entries.
 
     Raises:
@@ -211,16 +212,24 @@ def _visible(folder: Path) -> list[Path]:
     return entries
 
 
+def _is_name(name: str) -> bool:
+    try:
+        valid_name(name)
+    except DatasetError:
+        return False
+    return True
+
+
 def _is_printable(name: str) -> bool:
     return not any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in name)
 
 
-def _capture_files(split: Path) -> list[Path]:
+def _captures_in(split: Path) -> list[Path]:
     """Files that are captures by their ending or their content."""
     suffixes = {suffix for reader in READERS.values() for suffix in reader.suffixes}
     return [
         path
-        for path in _visible(split)
+        for path in visible(split)
         # A link to nothing counts, so that it is complained about.
         if (path.is_file() or path.is_symlink())
         and (path.suffix.lower() in suffixes or _looks_like_capture(path))

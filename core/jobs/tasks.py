@@ -21,6 +21,7 @@ KINDS = {
     "cache": "Prediction cache",
     "fusion": "Fusion training",
     "import": "Import of a data set",
+    "catalogue": "Catalogue of a data set",
 }
 """Kind of run -> what a person reads."""
 
@@ -32,7 +33,8 @@ PLANS: dict[str, dict[str, float]] = {
     "cache": _CACHE,
     "fusion": _FUSION,
     "demo": {"demo data": 2.0, **_FUSION},
-    "import": {"import": 1.0},
+    "import": {"import": 1.0, "catalogue": 2.0},
+    "catalogue": {"catalogue": 1.0},
 }
 """Kind -> step -> expected share of the time, until a run of that kind has been measured."""
 
@@ -70,8 +72,14 @@ def start(jobs: JobRegistry, kind: str, config: FusionConfig) -> str:
     )
 
 
-def start_import(jobs: JobRegistry, source: Path, name: str) -> str:
-    """Copy a folder on this machine into the workspace as data set ``name``; returns the run's id.
+def start_import(jobs: JobRegistry, source: Path, name: str, drop_duplicates: bool = False) -> str:
+    """Copy a folder on this machine into the workspace as data set ``name``, and catalogue it.
+
+    Args:
+        drop_duplicates: leave out test captures with the same content as a training capture.
+
+    Returns:
+        The run's id.
 
     Raises:
         StorageError: if the run's folder cannot be written.
@@ -79,14 +87,40 @@ def start_import(jobs: JobRegistry, source: Path, name: str) -> str:
     workspace = jobs.workspace
 
     def job(reporter: Reporter, run_dir: Path) -> None:
-        from core.captures.dataset import import_dataset
+        from core.captures.catalogue import build_catalogue
+        from core.captures.dataset_import import import_dataset
 
-        import_dataset(source, name, workspace, reporter)
+        dataset = import_dataset(source, name, workspace, reporter, drop_duplicates=drop_duplicates)
+        build_catalogue(dataset.name, workspace, reporter)
 
-    params = {"dataset": name, "source": str(source)}
+    params = {"dataset": name, "source": str(source), "drop_duplicates": drop_duplicates}
     # Copying does not compute: it need not wait for a training run.
     return jobs.submit(
         "import", KINDS["import"], params, job, device="disk", plan=PLANS["import"], join=True
+    )
+
+
+def start_catalogue(jobs: JobRegistry, name: str) -> str:
+    """Look at the captures of a data set that are new or have changed; returns the run's id.
+
+    Raises:
+        StorageError: if the run's folder cannot be written.
+    """
+    workspace = jobs.workspace
+
+    def job(reporter: Reporter, run_dir: Path) -> None:
+        from core.captures.catalogue import build_catalogue
+
+        build_catalogue(name, workspace, reporter)
+
+    return jobs.submit(
+        "catalogue",
+        KINDS["catalogue"],
+        {"dataset": name},
+        job,
+        device="disk",
+        plan=PLANS["catalogue"],
+        join=True,
     )
 
 

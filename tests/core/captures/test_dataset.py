@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from core.captures import demo
-from core.captures.dataset import import_dataset, list_datasets, open_dataset
+from core.captures.dataset import list_datasets, open_dataset, remove_dataset
+from core.captures.dataset_import import import_dataset
 from core.captures.formats import can_train_and_test_csv
-from core.errors import DatasetError, StorageError
+from core.errors import DatasetError
 from core.files import content_hash
 from core.workspace import Workspace
 from tests.core.captures.capture_strategies import table_of
@@ -114,7 +115,7 @@ def test_the_demo_is_listed_before_it_is_made(workspace: Workspace) -> None:
     assert not workspace.root.exists()
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\0b", "/nowhere/at/all", "../up", "x" * 300])
+@pytest.mark.parametrize("name", ["", " ", "a\0b", "/nowhere/at/all", "../up", "x" * 300, "\ud800"])
 def test_what_is_neither_name_nor_path_is_refused(name: str, workspace: Workspace) -> None:
     with pytest.raises(DatasetError):
         open_dataset(name, workspace)
@@ -175,59 +176,36 @@ def test_unreadable_file_names_are_refused_readably(
     assert str(error.value).isprintable()
 
 
-def test_import_copies_splits_with_what_lies_beside_captures(
-    folder: Path, workspace: Workspace
-) -> None:
-    dataset = import_dataset(folder, "copy", workspace)
-    assert [c.key for c in dataset.captures] == [
-        c.key for c in open_dataset(str(folder), workspace).captures
-    ]
-    assert (dataset.root / FREE / "metadata.json").read_text() == "{}"
-    assert not (dataset.root / "README.md").exists()
-    assert not (dataset.root / FREE / "more").exists()
-
-
-def test_import_keeps_the_mark_of_simulation(folder: Path, workspace: Workspace) -> None:
-    (folder / demo.MARKER).write_text(json.dumps({"simulated": True, "seed": 3}))
-    dataset = import_dataset(folder, "copy", workspace)
-    assert dataset.simulated
-    assert open_dataset("copy", workspace).simulated
-
-
 def test_a_damaged_mark_still_marks(folder: Path, workspace: Workspace) -> None:
     (folder / demo.MARKER).write_text("{")
     assert open_dataset(str(folder), workspace).simulated
 
 
-@pytest.mark.parametrize("name", ["demo", "taken", "", "a/b", "..", ".hidden", "x\ny"])
-def test_import_refuses_names_that_are_taken_or_none(
+def test_a_removed_data_set_is_gone_whole(folder: Path, workspace: Workspace) -> None:
+    import_dataset(folder, "mine", workspace)
+    remove_dataset("mine", workspace)
+    assert list(workspace.datasets.iterdir()) == []
+    assert (folder / FREE / "attack-free-a.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["gone", "..", "", "a/../mine", "."])
+def test_what_is_no_data_set_cannot_be_removed(
     folder: Path, workspace: Workspace, name: str
 ) -> None:
-    kept = put(workspace.datasets, f"taken/{FREE}/x.csv")
+    kept = import_dataset(folder, "mine", workspace)
     with pytest.raises(DatasetError):
-        import_dataset(folder, name, workspace)
-    assert kept.exists()
-    assert [p.name for p in workspace.datasets.iterdir()] == ["taken"]
+        remove_dataset(name, workspace)
+    assert open_dataset("mine", workspace) == kept
 
 
-def test_import_of_what_is_no_data_set_leaves_nothing(tmp_path: Path, workspace: Workspace) -> None:
-    (tmp_path / "empty").mkdir()
-    for source in (tmp_path / "empty", tmp_path / "missing"):
-        with pytest.raises(DatasetError, match=source.name):
-            import_dataset(source, "x", workspace)
-    assert not workspace.datasets.exists()
-
-
-def test_import_that_fails_half_way_leaves_nothing(
-    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+def test_a_linked_data_set_is_removed_and_its_captures_are_not(
+    folder: Path, workspace: Workspace
 ) -> None:
-    def full(source: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(StorageError, match="No space left on device"):
-        import_dataset(folder, "x", workspace)
-    assert list(workspace.datasets.iterdir()) == []
+    workspace.datasets.mkdir(parents=True)
+    (workspace.datasets / "linked").symlink_to(folder)
+    remove_dataset("linked", workspace)
+    assert list_datasets(workspace) == ["demo"]
+    assert (folder / FREE / "attack-free-a.csv").exists()
 
 
 def test_a_demo_of_another_version_is_made_anew(

@@ -3,8 +3,9 @@ import types
 
 import pytest
 
+from core.captures.catalogue import read_catalogue
 from core.config import create_fusion_config
-from core.errors import ConfigError, DatasetError
+from core.errors import ConfigError
 from core.jobs import tasks
 from core.jobs.registry import JobRegistry
 from core.workspace import Workspace
@@ -53,15 +54,36 @@ def test_an_unknown_kind_names_the_known_ones(jobs):
 
 
 def test_a_bad_import_fails_with_a_message(jobs, monkeypatch, tmp_path):
-    def import_dataset(source, name, workspace, reporter):
-        raise DatasetError(f"{source} holds no captures")
-
-    fake = types.ModuleType("core.captures.dataset")
-    fake.import_dataset = import_dataset
-    monkeypatch.setitem(sys.modules, "core.captures.dataset", fake)
     run = jobs.wait(tasks.start_import(jobs, tmp_path / "x", "mine"), 10)
     assert run.state == "failed"
-    assert "holds no captures" in run.error
+    assert "there is no such folder" in run.error
+
+
+def test_an_import_is_catalogued(jobs, tmp_path):
+    for number, split in enumerate(("train_01", "test_01", "test_02")):
+        (tmp_path / "source" / split).mkdir(parents=True)
+        frame = f"(1.0) can0 123#{number // 2:02}\n"
+        (tmp_path / "source" / split / "a.log").write_text(frame)
+    source = tmp_path / "source"
+    run = jobs.wait(tasks.start_import(jobs, source, "mine", drop_duplicates=True), 10)
+    assert (run.state, set(run.seconds)) == ("done", {"import", "catalogue"})
+    listed = read_catalogue("mine", jobs.workspace)
+    assert [(c.key, c.facts.frames) for c in listed] == [
+        ("train_01/a.log", 1),
+        ("test_02/a.log", 1),
+    ]
+
+
+def test_a_catalogue_run_says_what_cannot_be_used(jobs, tmp_path):
+    folder = jobs.workspace.datasets / "mine" / "train_01"
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_bytes(b"\0\1\2" * 99)
+    run = jobs.wait(tasks.start_catalogue(jobs, "mine"), 10)
+    assert run.state == "done"
+    said = [event["message"] for event in jobs.events(run.id) if event["type"] == "log"]
+    assert "train_01/a.csv cannot be used" in said[0]
+    gone = jobs.wait(tasks.start_catalogue(jobs, "gone"), 10)
+    assert (gone.state, "no data set 'gone'" in gone.error) == ("failed", True)
 
 
 def test_auto_uses_the_queue_of_a_device_that_is_there():

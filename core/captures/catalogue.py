@@ -1,0 +1,413 @@
+"""What is in each capture of the workspace, kept so that no page has to read one.
+
+Two kinds of small JSON files lie in the workspace's ``catalogue`` folder: ``contents/`` holds what
+was found in a capture, by its content and the code that read it; ``files/`` says of each capture
+file of a data set which content it had when it was last looked at. So a content is read once,
+whatever it is called, and a catalogue that was stopped goes on where it was.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.captures.dataset import TRAIN, capture_files, list_datasets, open_dataset
+from core.captures.demo import NAME as DEMO
+from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
+from core.captures.readers import read_capture
+from core.errors import CaptureError, DatasetError
+from core.files import content_hash, write_json
+from core.progress import Reporter, SilentReporter
+from core.workspace import Workspace, valid_name
+
+BIT_RATE = 500_000
+"""Bits a second that the bus load is estimated with; captures do not tell it."""
+BINS = 200
+"""Parts of a capture in its attack timeline, at most."""
+SAME_FROM_FRAMES = 100
+"""From this length on, captures with equal frames are the same recording, not chance."""
+NOT_READING = ("dataset.py", "dataset_import.py", "demo.py", "simulator.py")
+"""Modules of this folder that do not decide what is read from a capture."""
+
+
+@dataclass(frozen=True)
+class CaptureFacts:
+    """What a capture holds. All that is not a number, a text or a list of those stays out."""
+
+    format: str = ""
+    frames: int = 0
+    ids: int = 0
+    """Identifiers, standard and extended ones apart; error frames carry none."""
+    extended_frames: int = 0
+    remote_frames: int = 0
+    error_frames: int = 0
+    fd_frames: int = 0
+    time: str = "missing"
+    """``absolute``, ``relative`` or ``missing``."""
+    duration_s: float | None = None
+    """From the earliest to the latest frame; None without times."""
+    bus_load: float | None = None
+    """Estimated share of the time that the bus is taken at ``BIT_RATE``; None without times."""
+    labelled: bool = False
+    attack_frames: int = 0
+    attacks: dict[str, int] = field(default_factory=dict)
+    """Attack -> its frames."""
+    bin_width: float = 0.0
+    """Length of a part of the timeline: seconds, or frames without times."""
+    bin_frames: list[int] = field(default_factory=list)
+    """Frames in each part of the timeline."""
+    bin_attacked: dict[str, list[int]] = field(default_factory=dict)
+    """Attack -> its frames in each part of the timeline."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Reason -> lines that could not be read for it."""
+    examples: list[list[Any]] = field(default_factory=list)
+    """[line number, reason, start of the line] of the first few skipped lines."""
+    warnings: list[str] = field(default_factory=list)
+    recording: str = ""
+    """SHA-256 of the frames in order, without times and labels: equal for the same recording in
+    another format. Empty for very short captures."""
+    error: str = ""
+    """Why the capture cannot be used; all else is empty then."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One capture file of a data set, and what is known of it."""
+
+    split: str
+    path: Path
+    bytes: int
+    sha256: str = ""
+    """Of the content; empty until the catalogue has looked at this file as it is now."""
+    facts: CaptureFacts | None = None
+    """None until the catalogue has looked."""
+
+    @property
+    def key(self) -> str:
+        """What names it inside its data set."""
+        return f"{self.split}/{self.path.name}"
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Captures that are the same recording."""
+
+    captures: tuple[tuple[str, str], ...]
+    """(data set, capture) of each."""
+    same_file: bool
+    """Byte by byte; else the same frames, in another format or with other times or labels."""
+
+    @property
+    def crosses(self) -> bool:
+        """Whether it is trained on in one place and tested on in another."""
+        return len({key.startswith(TRAIN) for _, key in self.captures}) == 2
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets it is in, each once."""
+        return tuple(dict.fromkeys(name for name, _ in self.captures))
+
+
+def build_catalogue(name: str, workspace: Workspace, reporter: Reporter | None = None) -> None:
+    """Look at every capture of a data set in the workspace that is new or has changed.
+
+    Captures that cannot be read are kept with the reason. What was looked at before a stop stays.
+
+    Raises:
+        DatasetError: if there is no such data set, or it cannot be read.
+        StorageError: if the catalogue cannot be written.
+        JobStopped: if the reporter says so.
+    """
+    reporter = reporter or SilentReporter()
+    if name == DEMO:
+        open_dataset(name, workspace, reporter)  # Made where it is missing.
+    if not _root(name, workspace).is_dir():
+        raise DatasetError(
+            f"no data set {name!r} in the workspace; there are "
+            f"{', '.join(list_datasets(workspace))}"
+        )
+    captures = read_catalogue(name, workspace)
+    todo = [capture for capture in captures if capture.facts is None]
+    whole = max(sum(capture.bytes for capture in todo), 1)
+    done = unusable = 0
+    for capture in todo:
+        reporter.check()
+        reporter.progress("catalogue", min(done / whole, 1.0), capture.key)
+        facts = _look(name, capture, workspace)
+        if facts.error:
+            unusable += 1
+            reporter.log(f"{capture.key} cannot be used: {facts.error}")
+        for warning in facts.warnings:
+            reporter.log(f"{capture.key}: {warning}")
+        done += capture.bytes
+    for duplicate in find_duplicates(name, workspace):
+        reporter.log(f"warning: {describe(duplicate, name)}")
+    note = f", {unusable} cannot be used" if unusable else ""
+    reporter.progress("catalogue", 1.0, f"{len(captures)} captures{note}")
+
+
+def read_catalogue(name: str, workspace: Workspace) -> list[Listed]:
+    """All captures of a data set with what is known of them; no capture is read or hashed.
+
+    Raises:
+        DatasetError: if the folder cannot be read; a data set that is not there is just empty.
+    """
+    root = _root(name, workspace)
+    if not root.is_dir():
+        return []
+    folders: dict[Path, _Folder] = {}
+    listed = []
+    for split, path in capture_files(root):
+        if path.parent not in folders:
+            folders[path.parent] = _Folder(path.parent)
+        try:
+            stamp = _stamp(path, folders[path.parent])
+        except OSError:
+            stamp = []
+        if not stamp or not os.access(path, os.R_OK):
+            nothing = CaptureFacts(error="the file cannot be opened")
+            listed.append(Listed(split, path, 0, "", nothing))
+            continue
+        record = _load(_record_path(name, split, path, workspace))
+        sha256, facts = "", None
+        if record.get("stamp") == stamp:
+            sha256 = str(record.get("sha256", ""))
+            if record.get("code") == reading_code():
+                facts = _load_facts(str(record.get("content", "")), workspace)
+        listed.append(Listed(split, path, stamp[0][1], sha256, facts))
+    return listed
+
+
+def forget(name: str, workspace: Workspace) -> None:
+    """Forget which file of a data set has which content; what the contents hold stays known."""
+    for capture in read_catalogue(name, workspace):
+        record = _record_path(name, capture.split, capture.path, workspace)
+        with contextlib.suppress(OSError):
+            record.unlink(missing_ok=True)
+
+
+def find_duplicates(name: str, workspace: Workspace) -> list[Duplicate]:
+    """Recordings of a data set that are in it, or in all data sets together, more than once.
+
+    Those that are trained on here and tested on there come first. Only captures that the catalogue
+    has looked at can be compared.
+    """
+    groups: dict[str, list[tuple[str, Listed]]] = defaultdict(list)
+    for other in list_datasets(workspace):
+        try:
+            captures = read_catalogue(other, workspace)
+        except DatasetError:
+            continue  # Its own page says so.
+        for capture in captures:
+            recording = capture.facts.recording if capture.facts else ""
+            if recording or capture.sha256:
+                groups[recording or capture.sha256].append((other, capture))
+    found = [
+        Duplicate(
+            # This data set's captures first, training before tests as they were listed.
+            tuple(sorted(((n, c.key) for n, c in group), key=lambda item: item[0] != name)),
+            len({c.sha256 for _, c in group}) == 1,
+        )
+        for group in groups.values()
+        if len(group) > 1 and any(n == name for n, _ in group)
+    ]
+    return sorted(found, key=lambda d: (not leaks(d, name), not d.crosses))
+
+
+def leaks(duplicate: Duplicate, name: str) -> bool:
+    """Whether a recording is trained on and tested on within the data set ``name``."""
+    here = {key.startswith(TRAIN) for dataset, key in duplicate.captures if dataset == name}
+    return len(here) == 2
+
+
+def describe(duplicate: Duplicate, name: str) -> str:
+    """One sentence about a duplicate, from the point of view of the data set ``name``."""
+    places = [key if n == name else f"{n}: {key}" for n, key in duplicate.captures]
+    what = "the same content" if duplicate.same_file else "the same frames in different files"
+    text = f"{', '.join(places[:-1])} and {places[-1]} have {what}"
+    if leaks(duplicate, name):
+        return f"{text}: a test capture is also trained on, results on it are worthless"
+    if duplicate.crosses:
+        return f"{text}: trained on in one data set, tested on in another"
+    return text
+
+
+def facts_of(table: FrameTable) -> CaptureFacts:
+    """What a frame table holds."""
+    error = table.flags & ERROR != 0
+    extended = (table.flags & EXTENDED).astype(np.uint64) << np.uint64(32)
+    timed = table.time != "missing" and len(table) > 0
+    duration = float(np.ptp(table.timestamp)) if timed else None
+    width, place = _bins(table, duration)
+    count = int(place.max()) + 1 if len(place) else 0
+    attacked = {
+        name: table.attack == number
+        for number, name in enumerate(table.attack_names)
+        if np.any(table.attack == number)
+    }
+    return CaptureFacts(
+        format=table.format,
+        frames=len(table),
+        ids=len(np.unique((table.arbitration_id | extended)[~error])),
+        extended_frames=int(np.count_nonzero(extended)),
+        remote_frames=int(np.count_nonzero(table.flags & REMOTE)),
+        error_frames=int(np.count_nonzero(error)),
+        fd_frames=int(np.count_nonzero(table.flags & FD)),
+        time=table.time,
+        duration_s=duration,
+        bus_load=float(frame_bits(table).sum()) / BIT_RATE / duration if duration else None,
+        labelled=table.labelled,
+        attack_frames=int(np.count_nonzero(table.label)),
+        attacks={name: int(np.count_nonzero(mask)) for name, mask in attacked.items()},
+        bin_width=width,
+        bin_frames=np.bincount(place, minlength=count).tolist(),
+        bin_attacked={
+            name: np.bincount(place[mask], minlength=count).tolist()
+            for name, mask in attacked.items()
+        },
+        skipped={str(reason): int(n) for reason, n in table.skipped.counts.items()},
+        examples=[[int(n), str(reason), str(text)] for n, reason, text in table.skipped.examples],
+        warnings=[str(warning) for warning in table.warnings],
+        recording=_recording(table),
+    )
+
+
+def frame_bits(table: FrameTable) -> npt.NDArray[np.int64]:
+    """Bits ``[F]`` that each frame takes on the bus, with the pause behind it; an estimate.
+
+    47 bits and the payload (67 with an extended identifier) and a tenth of the stuffable part as
+    stuff bits; CAN FD 15 bits more, counted at the same bit rate; an error frame 20. Frame layout:
+    ISO 11898-1.
+    """
+    extended = (table.flags & EXTENDED != 0).astype(np.int64)
+    carries = table.flags & REMOTE == 0
+    payload = 8 * table.length.astype(np.int64) * carries
+    stuffable = 34 + 20 * extended + payload
+    bits = 13 + stuffable + stuffable // 10 + 15 * (table.flags & FD != 0)
+    return np.where(table.flags & ERROR != 0, 20, bits)
+
+
+@cache
+def reading_code() -> str:
+    """SHA-256 over the source of all that decides what is read from a capture."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        if path.name not in NOT_READING:
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _look(name: str, capture: Listed, workspace: Workspace) -> CaptureFacts:
+    """Read one capture, unless its content is known; remember both."""
+    path = capture.path
+    try:
+        folder = _Folder(path.parent)
+        stamp = _stamp(path, folder)
+        sha256 = capture.sha256 or content_hash(path)
+        # The name may name the attack, and what lies beside may label it.
+        beside = [(other.name, content_hash(other)) for other in folder.beside(path)]
+    except OSError as error:
+        return CaptureFacts(error=f"cannot be read: {error.strerror or error}")
+    parts = json.dumps([sha256, path.name, beside, reading_code()])
+    content = hashlib.sha256(parts.encode()).hexdigest()[:32]
+    facts = _load_facts(content, workspace)
+    if facts is None:
+        try:
+            facts = facts_of(read_capture(path))
+        except CaptureError as error:
+            facts = CaptureFacts(error=str(error).removeprefix(f"{path}: "))
+        write_json(_content_path(content, workspace), asdict(facts))
+    record = {"stamp": stamp, "sha256": sha256, "code": reading_code(), "content": content}
+    write_json(_record_path(name, capture.split, path, workspace), record)
+    return facts
+
+
+def _bins(table: FrameTable, duration: float | None) -> tuple[float, npt.NDArray[np.int64]]:
+    """Width of the timeline's parts (seconds, or frames without times) and each frame's part."""
+    frames = len(table)
+    count = max(min(BINS, frames), 1)
+    if duration:
+        width = duration / count
+        place = (table.timestamp - table.timestamp.min()) / width
+    else:
+        width = max(frames, 1) / count
+        place = np.arange(frames) / width
+    return width, np.minimum(place.astype(np.int64), count - 1)
+
+
+def _recording(table: FrameTable) -> str:
+    if len(table) < SAME_FROM_FRAMES:
+        return ""
+    digest = hashlib.sha256()
+    longest = int(table.length.max(initial=0))
+    for column in (table.arbitration_id, table.length, table.payload[:, :longest]):
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()
+
+
+class _Folder:
+    """The JSON files of a split folder that may describe its captures."""
+
+    def __init__(self, path: Path) -> None:
+        entries = sorted(p for p in path.iterdir() if p.name[0] != ".")
+        self._json = [p for p in entries if p.suffix == ".json" and p.is_file()]
+        self._named = {_stem(p) for p in entries if p.suffix != ".json"}
+
+    def beside(self, capture: Path) -> list[Path]:
+        """Those of a capture's own name, and those of no capture's name."""
+        stem = _stem(capture)
+        return [
+            p
+            for p in self._json
+            if p != capture and (_stem(p) == stem or _stem(p) not in self._named)
+        ]
+
+
+def _stem(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).stem
+
+
+def _stamp(path: Path, folder: _Folder) -> list[list[Any]]:
+    """Name, size and time of change of a capture and of the files that may describe it."""
+    files = (path, *folder.beside(path))
+    return [[p.name, (stat := p.stat()).st_size, stat.st_mtime_ns] for p in files]
+
+
+def _root(name: str, workspace: Workspace) -> Path:
+    return workspace.datasets / valid_name(name)
+
+
+def _record_path(name: str, split: str, path: Path, workspace: Workspace) -> Path:
+    digest = hashlib.sha256(f"{name}/{split}/{path.name}".encode()).hexdigest()[:32]
+    return workspace.catalogue / "files" / f"{digest}.json"
+
+
+def _content_path(content: str, workspace: Workspace) -> Path:
+    return workspace.catalogue / "contents" / f"{content}.json"
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    """A JSON object; empty where there is none, or a damaged one: it is then made anew."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _load_facts(content: str, workspace: Workspace) -> CaptureFacts | None:
+    value = _load(_content_path(content, workspace))
+    if {f.name for f in fields(CaptureFacts)} != value.keys():
+        return None
+    return CaptureFacts(**value)
