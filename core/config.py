@@ -58,6 +58,37 @@ class WindowConfig(Settings):
 
     size: int = setting(100, "frames per window", low=2, high=4096)
     stride: int = setting(100, "frames from one window's start to the next", low=1, high=1_000_000)
+    duration_s: float = setting(
+        0.0, "seconds per window; 0: windows by number of frames", low=0.0, high=600.0
+    )
+    stride_s: float = setting(
+        0.0,
+        "windows by time: seconds from one start to the next; 0: one after another",
+        low=0.0,
+        high=3600.0,
+    )
+    last: str = setting(
+        "drop", "what becomes of an incomplete window at the end", choices=("drop", "keep")
+    )
+    attacked_share: float = setting(
+        0.0,
+        "share of a window's frames from which it counts as attacked; 0: any frame",
+        low=0.0,
+        high=1.0,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stride_s and self.duration_s > 1000 * self.stride_s:
+            raise ConfigError(
+                f"WindowConfig.stride_s: expected at least a thousandth of duration_s "
+                f"({self.duration_s}), got {self.stride_s}"
+            )
+
+    @property
+    def length(self) -> str:
+        """Length of a window, in words."""
+        return f"{self.duration_s:g} s" if self.duration_s else f"{self.size} frames"
 
 
 @dataclass(frozen=True)

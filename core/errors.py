@@ -9,6 +9,7 @@ traceback.
     CanFusionError
     ├── InputError
     │   ├── CaptureError      a capture file that cannot be used
+    │   │   └── ShortCaptureError
     │   ├── DatasetError      a folder that is not a data set, or lacks what a step needs
     │   ├── ConfigError       an unknown setting, a wrong type, a value out of range
     │   ├── CheckpointError   not a checkpoint, or one of another shape
@@ -32,6 +33,10 @@ class InputError(CanFusionError):
 
 class CaptureError(InputError):
     """A capture file that cannot be used."""
+
+
+class ShortCaptureError(CaptureError):
+    """A capture in which there is not one window."""
 
 
 class DatasetError(InputError):

@@ -40,10 +40,42 @@ class _Frame(NamedTuple):
 
 
 def build_graphs_plainly(table: FrameTable, config: WindowConfig) -> list[PlainGraph]:
-    """Every whole window of a capture as a graph."""
+    """Every window of a capture as a graph; those of fewer than two frames are left out."""
     frames = _frames(table)
-    starts = range(0, len(frames) - config.size + 1, config.stride)
-    return [_graph(frames[start : start + config.size], table.attack_names) for start in starts]
+    cut = _windows_by_time if config.duration_s else _windows_by_count
+    windows = [window for window in cut(frames, config) if len(window) >= 2]
+    return [_graph(window, table.attack_names, config.attacked_share) for window in windows]
+
+
+def _windows_by_count(frames: list[_Frame], config: WindowConfig) -> list[list[_Frame]]:
+    windows = []
+    for start in range(0, len(frames), config.stride):
+        window = frames[start : start + config.size]
+        if len(window) == config.size:
+            windows.append(window)
+            continue
+        before = start - config.stride + config.size if start else 0
+        if config.last == "keep" and before < len(frames):
+            windows.append(window)
+        break
+    return windows
+
+
+def _windows_by_time(frames: list[_Frame], config: WindowConfig) -> list[list[_Frame]]:
+    # While the clock runs backward, time stands still.
+    clock = [time - frames[0].time for time in itertools.accumulate((f.time for f in frames), max)]
+    stride = config.stride_s or config.duration_s
+    windows = []
+    for number in itertools.count():
+        start = number * stride
+        end = start + config.duration_s
+        whole = end <= clock[-1]
+        if whole or config.last == "keep":
+            pairs = zip(frames, clock, strict=True)
+            windows.append([frame for frame, now in pairs if start <= now < end])
+        if not whole:
+            break
+    return windows
 
 
 def _frames(table: FrameTable) -> list[_Frame]:
@@ -88,7 +120,9 @@ def _frames(table: FrameTable) -> list[_Frame]:
     return frames
 
 
-def _graph(window: list[_Frame], attack_names: tuple[str, ...]) -> PlainGraph:
+def _graph(
+    window: list[_Frame], attack_names: tuple[str, ...], attacked_share: float
+) -> PlainGraph:
     size = len(window)
     by_id: dict[int, list[_Frame]] = defaultdict(list)
     for frame in window:
@@ -109,6 +143,8 @@ def _graph(window: list[_Frame], attack_names: tuple[str, ...]) -> PlainGraph:
     shares = [len(frames) / size for frames in by_id.values()]
     counts = [len(values) for values in delays.values()]
     attacks = Counter(frame.attack for frame in window if frame.attack)
+    attacked = sum(frame.label != 0 for frame in window)
+    y = attacked > 0 and attacked / size >= attacked_share
     return PlainGraph(
         node_id=node_id,
         x=x,
@@ -127,8 +163,8 @@ def _graph(window: list[_Frame], attack_names: tuple[str, ...]) -> PlainGraph:
             _mean([frame.length / 8 for frame in window]),
             _mean([frame.novel for frame in window]),
         ],
-        y=int(any(frame.label for frame in window)),
-        attack=max(attack_names, key=lambda name: attacks[name]) if attacks else "",
+        y=int(y),
+        attack=max(attack_names, key=lambda name: attacks[name]) if y and attacks else "",
     )
 
 

@@ -3,114 +3,224 @@
 An id's number says nothing on another car, so nothing here depends on it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from core.captures.frame_table import EXTENDED, FrameTable
+from core.errors import CaptureError
 
-CHANNELS = (
-    "has_previous",
-    "interval",
-    "interval_squared",
-    "gap",
-    "gap_squared",
-    "changed_bits",
-    "changed_bits_squared",
-    "all_zero",
-    "byte_mean",
-    "length",
-    "novel_bytes",
-)
-"""Columns of :attr:`FrameBehaviour.channels`."""
+_EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
+_LANES = np.uint64(0x0001000100010001)
 
 
 @dataclass(frozen=True)
 class FrameBehaviour:
-    """Per-frame quantities of a capture of ``F`` frames with ``K`` distinct ids."""
+    """Per-frame quantities of ``F`` frames in a row, with ``K`` distinct ids."""
 
-    ids: npt.NDArray[np.int64]
-    """``[K]`` distinct identifiers, ascending; bit 31 is set on 29-bit ones."""
-    code: npt.NDArray[np.int64]
-    """``[F]`` index of each frame's identifier in ``ids``."""
     interval: npt.NDArray[np.float64]
     """``[F]`` seconds since the id's last frame; infinite on its first."""
-    channels: npt.NDArray[np.float64]
-    """``[F, len(CHANNELS)]`` the summable columns named in :data:`CHANNELS`."""
+    gap: npt.NDArray[np.float64]
+    """``[F]`` frames on the bus since then; 0 on the id's first."""
+    changed: npt.NDArray[np.float64]
+    """``[F]`` bits in which the two payloads differ; 0 on the id's first."""
+    novel: npt.NDArray[np.float64]
+    """``[F]`` share of the 8 (or 64) byte positions with a value that the id never had there."""
+    byte_mean: npt.NDArray[np.float64]
+    """``[F]`` mean payload byte, as a share of 255."""
+    all_zero: npt.NDArray[np.bool_]
+    """``[F]``"""
+
+    def join(self, other: "FrameBehaviour") -> "FrameBehaviour":
+        """These frames, then the others."""
+        return FrameBehaviour(
+            *(
+                np.concatenate([getattr(self, f.name), getattr(other, f.name)])
+                for f in fields(FrameBehaviour)
+            )
+        )
+
+    def take(self, frames: Any) -> "FrameBehaviour":
+        """The frames of a slice (a view) or of an index."""
+        return FrameBehaviour(*(getattr(self, f.name)[frames] for f in fields(FrameBehaviour)))
 
 
-def frame_behaviour(table: FrameTable) -> FrameBehaviour:
-    """Compare every frame with the last one of the same id, over the whole capture at once.
+class FrameComparer:
+    """Compares the frames of one capture with those before, however they are cut into chunks.
 
-    ``gap`` counts frames on the bus since then, ``changed_bits`` is the Hamming distance of the two
-    payloads as a share of 64 bits, ``novel_bytes`` the share of the 8 (or 64) byte positions that
-    hold a value which this id never had there before.
+    What it remembers of an id is its last frame and which byte values it had at which position:
+    2 KiB (16 KiB where frames have 64 bytes) per id, whatever the length of the capture.
     """
-    frames = len(table)
-    ids, code = identifiers(table)
-    order = np.argsort(code.astype(np.uint16) if len(ids) <= 65536 else code, kind="stable")
-    follows = np.empty(frames, bool)
-    follows[:1] = False
-    np.equal(code[order[1:]], code[order[:-1]], out=follows[1:])
-    previous = np.full(frames, -1, np.int64)
-    previous[order[1:][follows[1:]]] = order[:-1][follows[1:]]
 
-    known = previous >= 0
-    before = np.maximum(previous, 0)
-    channels = np.zeros((frames, len(CHANNELS)))
-    interval = np.where(known, np.maximum(table.timestamp - table.timestamp[before], 0.0), np.inf)
-    finite = np.where(known, interval, 0.0)
-    gap = np.where(known, np.arange(frames) - before, 0).astype(np.float64)
-    changed = np.where(known, _changed_bits(table.payload, before), 0) / 64.0
-    total = table.payload.sum(axis=1, dtype=np.int64)
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.frames = 0
+        """Frames compared so far."""
+        self._ids = np.empty(0, np.int64)
+        self._slots = np.empty(0, np.int64)
+        self._time = np.empty(0)
+        self._index = np.empty(0, np.int64)
+        self._words = np.empty((0, width // 8), np.uint64)
+        self._seen = np.empty((0, width * 256), bool)
 
-    channels[:, 0] = known
-    channels[:, 1] = finite
-    channels[:, 2] = finite * finite
-    channels[:, 3] = gap
-    channels[:, 4] = gap * gap
-    channels[:, 5] = changed
-    channels[:, 6] = changed * changed
-    channels[:, 7] = total == 0
-    channels[:, 8] = total / (255.0 * np.maximum(table.length, 1))
-    channels[:, 9] = table.length / 8.0
-    channels[:, 10] = _novel_bytes(table.payload, code, len(ids)) / table.payload.shape[1]
-    return FrameBehaviour(ids, code, interval, channels)
+    def compare(
+        self, table: FrameTable, ids: npt.NDArray[np.int64], code: npt.NDArray[np.int64]
+    ) -> FrameBehaviour:
+        """Compare the next frames of the capture with the last ones of the same id.
+
+        Args:
+            ids: ``[K]`` distinct identifiers, ascending.
+            code: ``[F]`` index of each frame's identifier in ``ids``.
+
+        Raises:
+            CaptureError: if the payloads are wider than those that came before.
+        """
+        frames = len(table)
+        payload = _of_width(table.payload, self.width)
+        # Grouped by id and in order of time within each group, the frame before is the row above.
+        order = np.argsort(code.astype(np.uint16) if len(ids) <= 65536 else code, kind="stable")
+        grouped = code[order]
+        opens = np.ones(frames, bool)
+        np.not_equal(grouped[1:], grouped[:-1], out=opens[1:])
+        head = np.flatnonzero(opens)
+        size = np.diff(np.append(head, frames))
+        tail = head + size - 1
+        slot = self._slots_of(ids[grouped[head]])
+        first = head[self._index[slot] < 0]
+
+        time = table.timestamp[order]
+        step = np.empty(frames)
+        np.subtract(time[1:], time[:-1], out=step[1:])
+        step[head] = time[head] - self._time[slot]
+        np.maximum(step, 0.0, out=step)
+        step[first] = np.inf
+        interval = np.empty(frames)
+        interval[order] = step
+
+        np.subtract(order[1:], order[:-1], out=step[1:])
+        step[head] = order[head] + self.frames - self._index[slot]
+        step[first] = 0.0
+        gap = np.empty(frames)
+        gap[order] = step
+
+        words = payload.view(np.uint64)
+        sorted_words = words[order]
+        difference = np.empty_like(sorted_words)
+        np.bitwise_xor(sorted_words[1:], sorted_words[:-1], out=difference[1:])
+        difference[head] = sorted_words[head] ^ self._words[slot]
+        bits = _row_sums(np.bitwise_count(difference))
+        bits[first] = 0
+        changed = np.empty(frames)
+        changed[order] = bits
+
+        # On an id's first frame every position may hold a value that it never had there.
+        difference[first] = ~np.uint64(0)
+        novel = self._novel(difference, sorted_words, np.repeat(slot, size), order)
+
+        self._time[slot] = time[tail]
+        self._index[slot] = order[tail] + self.frames
+        self._words[slot] = sorted_words[tail]
+        self.frames += frames
+        total = _row_sums(_byte_sums(words))
+        byte_mean = total / (255.0 * np.maximum(table.length, 1))
+        return FrameBehaviour(interval, gap, changed, novel, byte_mean, total == 0)
+
+    def _novel(
+        self,
+        difference: npt.NDArray[np.uint64],
+        words: npt.NDArray[np.uint64],
+        slot: npt.NDArray[np.int64],
+        order: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.float64]:
+        """Share of novel bytes per frame; only a byte that differs from the one before can be."""
+        place = np.flatnonzero(difference.view(np.uint8).reshape(-1) != 0)
+        row, position = place // self.width, place % self.width
+        value = words.view(np.uint8).reshape(-1)[place]
+        key = slot[row] * (self.width * 256) + position * 256 + value
+        seen = self._seen.reshape(-1)
+        unseen = np.flatnonzero(~seen[key])
+        key, row = key[unseen], row[unseen]
+        seen[key] = True
+        row = row[~pd.Index(key).duplicated()]
+        return np.bincount(order[row], minlength=len(order)) / self.width
+
+    def _slots_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Row of each of the ascending ``ids`` in what is remembered; room is made for new ones."""
+        place = np.searchsorted(self._ids, ids)
+        new = np.ones(len(ids), bool)
+        inside = place < len(self._ids)
+        new[inside] = self._ids[place[inside]] != ids[inside]
+        if new.any():
+            number = len(self._ids) + np.arange(np.count_nonzero(new))
+            self._ids = np.insert(self._ids, place[new], ids[new])
+            self._slots = np.insert(self._slots, place[new], number)
+            if len(self._ids) > len(self._index):
+                # Room for twice as many: the cost of moving stays in proportion to the ids.
+                rows = 2 * len(self._ids)
+                self._time = _with_rows(self._time, rows)
+                self._index = _with_rows(self._index, rows)
+                self._words = _with_rows(self._words, rows)
+                self._seen = _with_rows(self._seen, rows)
+            self._index[number] = -1
+        return self._slots[np.searchsorted(self._ids, ids)]
 
 
-def identifiers(table: FrameTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Distinct identifiers ``[K]`` and each frame's index among them ``[F]``."""
-    key = table.arbitration_id.astype(np.int64) | (
+def identifiers(table: FrameTable) -> npt.NDArray[np.int64]:
+    """``[F]`` arbitration ids, with bit 31 set on 29-bit ones."""
+    return table.arbitration_id.astype(np.int64) | (
         (table.flags & EXTENDED).astype(np.int64) // EXTENDED << 31
     )
-    top = int(key.max(initial=0))
-    if top < 1 << 16:  # 11-bit ids: a table of flags is faster than sorting
-        seen = np.zeros(top + 1, bool)
+
+
+def distinct(
+    key: npt.NDArray[np.int64], upper: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The different values of ``key`` (0 to ``upper`` - 1), ascending, and each one's place there.
+
+    >>> distinct(np.array([7, 3, 7]), 8)
+    (array([3, 7]), array([1, 0, 1]))
+    """
+    if upper <= 1 << 16 or upper <= 32 * len(key):  # A table of flags is faster than sorting.
+        seen = np.zeros(upper, bool)
         seen[key] = True
-        return np.flatnonzero(seen), (np.cumsum(seen) - 1)[key]
-    return np.unique(key, return_inverse=True)
+        values = np.flatnonzero(seen)
+        place = np.empty(upper, np.int64)
+        place[values] = np.arange(len(values))
+        return values, place[key]
+    code, found = pd.factorize(key)
+    order = np.argsort(found)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return found[order], rank[code]
 
 
-def _changed_bits(
-    payload: npt.NDArray[np.uint8], before: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    words = np.ascontiguousarray(payload).view(np.uint64)
-    return np.bitwise_count(words ^ words[before]).sum(axis=1, dtype=np.int64)
+def _byte_sums(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Sum of the eight bytes of each word, all at once: pairs of bytes, then the four pairs."""
+    pairs = (words & _EVEN_BYTES) + ((words >> np.uint64(8)) & _EVEN_BYTES)
+    return (pairs * _LANES) >> np.uint64(48)
 
 
-def _novel_bytes(
-    payload: npt.NDArray[np.uint8], code: npt.NDArray[np.int64], ids: int
-) -> npt.NDArray[np.int64]:
-    """Number of byte positions with a value that the id never had there before."""
-    frames, width = payload.shape
-    index = np.arange(frames - 1, -1, -1, dtype=np.int32)
-    backwards = (code * 256)[::-1]
-    novel = np.zeros(frames, np.int64)
-    first = np.empty(ids * 256, np.int32)
-    for position in range(width):
-        slot = backwards + payload[::-1, position]
-        # Written last to first, each slot ends up with the first frame that had the value.
-        first[slot] = index
-        novel += (first[slot] == index)[::-1]
-    return novel
+def _row_sums(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    if values.shape[1] == 1:
+        return values[:, 0].astype(np.int64)
+    return values.sum(axis=1, dtype=np.int64)
+
+
+def _of_width(payload: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
+    if payload.shape[1] > width:
+        raise CaptureError(
+            f"payloads of {payload.shape[1]} bytes after others of {width}: "
+            "expected all chunks of a capture to be as wide as its widest frame"
+        )
+    if payload.shape[1] < width:
+        payload = np.pad(payload, ((0, 0), (0, width - payload.shape[1])))
+    return np.ascontiguousarray(payload)
+
+
+def _with_rows(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    larger = np.zeros((rows, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger

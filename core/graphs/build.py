@@ -1,179 +1,378 @@
-"""From frames to graphs: group-by over the whole capture, no loop over windows or frames."""
+"""From frames to graphs: group-by over thousands of frames at once, no loop over windows or frames.
+
+A capture passes through in chunks, so that it need not fit into memory: what a chunk owes to those
+before it (the last frame of every id, frames of an unfinished window) is carried over, and the
+result does not depend on where the chunks end.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from core.captures.frame_table import FrameTable
 from core.config import WindowConfig
-from core.errors import CaptureError
-from core.graphs.behaviour import CHANNELS, FrameBehaviour, frame_behaviour
-from core.graphs.store import EDGE_FEATURES, NODE_FEATURES, WINDOW_FEATURES, GraphStore
+from core.errors import ShortCaptureError
+from core.graphs.behaviour import FrameBehaviour, FrameComparer, distinct, identifiers
+from core.graphs.store import (
+    EDGE_FEATURES,
+    NODE_FEATURES,
+    WINDOW_FEATURES,
+    GraphStore,
+    write_graph_store,
+)
+from core.graphs.windows import windows_of
+from core.progress import Reporter, SilentReporter
 
-CHUNK_FRAMES = 100_000
+CHUNK_FRAMES = 20_000
 """Frames worked on at once: large enough to hide call overhead, small enough to stay in cache."""
 
 TIME_FLOOR = 1e-6
 """Seconds below which differences of time stamps are noise."""
 
 
-def window_starts(frames: int, config: WindowConfig) -> npt.NDArray[np.int64]:
-    """Index of the first frame of every whole window; an incomplete last window is left out."""
-    return np.arange(0, frames - config.size + 1, config.stride, dtype=np.int64)
-
-
 def build_graphs(table: FrameTable, config: WindowConfig | None = None) -> GraphStore:
     """Turn every window of a capture into a graph.
 
+    Windows of fewer than two frames, which have no transition, are left out.
+
     Raises:
-        CaptureError: if the capture is shorter than one window.
+        ShortCaptureError: if the capture holds no window.
     """
     config = config or WindowConfig()
-    starts = window_starts(len(table), config)
-    if not len(starts):
-        raise CaptureError(
-            f"capture of {len(table)} frames: expected at least one window of {config.size} frames"
+    parts = list(_parts([table], config, table.payload.shape[1], SilentReporter()))
+    if not parts:
+        raise ShortCaptureError(_too_short(len(table), config))
+    return GraphStore.join(parts)
+
+
+def build_graphs_on_disk(
+    chunks: Iterable[FrameTable],
+    folder: Path,
+    config: WindowConfig | None = None,
+    *,
+    width: int = 8,
+    reporter: Reporter | None = None,
+) -> GraphStore:
+    """:func:`build_graphs` for a capture that comes in chunks, written to ``folder`` as it grows.
+
+    Memory is needed for one chunk, one window and what is remembered of each id, not for the
+    capture. The result equals that of all frames at once.
+
+    Args:
+        chunks: the capture's frames, in order; of any number each.
+        width: bytes of the capture's widest payloads, 8 or (CAN FD) 64.
+
+    Returns:
+        The store, mapped into memory.
+
+    Raises:
+        ShortCaptureError: if the capture holds no window; nothing is written then.
+        CaptureError: if a chunk's payloads are wider than ``width``.
+        JobStopped: if the reporter says so; nothing is written then.
+    """
+    config = config or WindowConfig()
+    with write_graph_store(folder) as writer:
+        frames = 0
+
+        def counted() -> Iterator[FrameTable]:
+            nonlocal frames
+            for table in chunks:
+                frames += len(table)
+                yield table
+
+        for part in _parts(counted(), config, width, reporter or SilentReporter()):
+            writer.append(part)
+        if not writer.windows:
+            raise ShortCaptureError(_too_short(frames, config))
+    return GraphStore.load(folder)
+
+
+def _too_short(frames: int, config: WindowConfig) -> str:
+    return f"capture of {frames} frames: expected at least one window of {config.length}"
+
+
+def _parts(
+    chunks: Iterable[FrameTable], config: WindowConfig, width: int, reporter: Reporter
+) -> Iterator[GraphStore]:
+    builder = GraphBuilder(config, width)
+    # Where windows lie side by side, a multiple of their length leaves no frames to carry over.
+    step = max(1, CHUNK_FRAMES // config.stride) * config.stride
+    step = min(step, max(CHUNK_FRAMES, config.size))
+    for table in chunks:
+        for start in range(0, len(table), step):
+            reporter.check()
+            part = builder.add(_frames_of(table, slice(start, start + step)))
+            if part is not None:
+                yield part
+    part = builder.finish()
+    if part is not None:
+        yield part
+
+
+class GraphBuilder:
+    """Takes the frames of a capture as they come, gives the graphs of the windows they finish."""
+
+    def __init__(self, config: WindowConfig, width: int = 8) -> None:
+        self.config = config
+        self._windows = windows_of(config)
+        self._comparer = FrameComparer(width)
+        self._attack_names: tuple[str, ...] = ()
+        self._kept: _Frames | None = None
+        """Frames from :attr:`Windows.needed` on."""
+
+    def add(self, table: FrameTable) -> GraphStore | None:
+        """Take the next frames; graphs of the windows that are whole now, None if there are none.
+
+        Raises:
+            CaptureError: if the payloads are wider than was said.
+        """
+        if not len(table):
+            return None
+        first = self._comparer.frames
+        identifier = identifiers(table)
+        ids, code = distinct(identifier, int(identifier.max()) + 1)
+        frames = _Frames(
+            first=first,
+            identifier=identifier,
+            timestamp=table.timestamp,
+            length=table.length,
+            label=table.label,
+            attack=self._attack(table),
+            behaviour=self._comparer.compare(table, ids, code),
         )
-    behaviour = frame_behaviour(table)
-    step = max(1, CHUNK_FRAMES // config.size)
-    chunks = [
-        _build_chunk(table, behaviour, starts[i : i + step], config.size)
-        for i in range(0, len(starts), step)
-    ]
-    joined = {name: np.concatenate([c[name] for c in chunks]) for name in chunks[0]}
-    attack = _window_attack(table, starts, config.size)
-    return GraphStore(
-        node_ptr=_pointer(joined["nodes"]),
-        edge_ptr=_pointer(joined["edges"]),
-        x=joined["x"],
-        node_id=behaviour.ids[joined["code"]],
-        edge_index=np.ascontiguousarray(joined["edge_index"].T),
-        edge_attr=joined["edge_attr"],
-        window_attr=joined["window_attr"],
-        y=_any_per_window(table.label, starts, config.size),
-        attack=attack,
-        start_time=table.timestamp[starts],
-        end_time=table.timestamp[starts + config.size - 1],
-        first_frame=starts,
-        attack_names=table.attack_names,
-    )
+        if self._kept is not None:
+            frames = self._kept.join(frames)
+            ids, code = distinct(frames.identifier, int(frames.identifier.max()) + 1)
+        begin, end = self._windows.extend(table.timestamp)
+        part = self._build(frames, ids, code, begin, end)
+        last = self._comparer.frames
+        needed = self._windows.needed
+        self._kept = None if needed >= last else frames.take(slice(needed - frames.first, None))
+        return part
+
+    def finish(self) -> GraphStore | None:
+        """After the last frames: the graph of an incomplete window, where it is to be kept."""
+        begin, end = self._windows.rest()
+        frames = self._kept
+        if frames is None or not len(begin):
+            return None
+        ids, code = distinct(frames.identifier, int(frames.identifier.max()) + 1)
+        return self._build(frames, ids, code, begin, end)
+
+    def _build(
+        self,
+        frames: "_Frames",
+        ids: npt.NDArray[np.int64],
+        code: npt.NDArray[np.int64],
+        begin: npt.NDArray[np.int64],
+        end: npt.NDArray[np.int64],
+    ) -> GraphStore | None:
+        if not len(begin):
+            return None
+        first, size = begin - frames.first, end - begin
+        rows: slice | npt.NDArray[np.int64]
+        if (begin[1:] == end[:-1]).all():  # Side by side: no frame needs to be copied.
+            rows = slice(int(first[0]), int(first[0] + size.sum()))
+        else:
+            rows = np.arange(size.sum()) + np.repeat(first - (np.cumsum(size) - size), size)
+        return _graphs(
+            frames.take(rows), ids, code[rows], size, begin, self._attack_names, self.config
+        )
+
+    def _attack(self, table: FrameTable) -> npt.NDArray[np.int16]:
+        """Attacks of a chunk by their place among all names so far."""
+        names = self._attack_names
+        if table.attack_names == names:
+            return table.attack
+        self._attack_names = (*names, *(n for n in table.attack_names if n not in names))
+        # The last entry is for -1, frames that are no attack.
+        place = [self._attack_names.index(name) for name in table.attack_names]
+        return np.array([*place, -1], np.int16)[table.attack]
 
 
-def _build_chunk(
-    table: FrameTable, behaviour: FrameBehaviour, starts: npt.NDArray[np.int64], size: int
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Nodes, edges and window features of a few hundred windows (``W`` rows of ``size`` frames)."""
-    windows = len(starts)
-    frame = starts[:, None] + np.arange(size)
-    bits = int(size - 1).bit_length()
-    key_type = _key_type(len(behaviour.ids) << bits)
+class _Frames:
+    """What the graphs need to know of some frames in a row."""
 
-    # Sorting (id, position) packed in one integer groups each row by id, in order of time.
-    packed = (behaviour.code[frame].astype(key_type) << bits) | np.arange(size, dtype=key_type)
-    packed.sort(axis=1)
-    code, position = packed >> bits, packed & ((1 << bits) - 1)
-    opens = _run_starts(code)
-    local = np.cumsum(opens, axis=1, dtype=np.int32) - 1
-    nodes = local[:, -1].astype(np.int64) + 1
-    node_of_frame = np.empty_like(local)
-    np.put_along_axis(node_of_frame, position, local, axis=1)
-    node_base = np.cumsum(nodes) - nodes
+    def __init__(
+        self,
+        *,
+        first: int,
+        identifier: npt.NDArray[np.int64],
+        timestamp: npt.NDArray[np.float64],
+        length: npt.NDArray[np.uint8],
+        label: npt.NDArray[np.uint8],
+        attack: npt.NDArray[np.int16],
+        behaviour: FrameBehaviour,
+    ) -> None:
+        self.first = first
+        """Index of the first of them in the capture."""
+        self.identifier = identifier
+        self.timestamp = timestamp
+        self.length = length
+        self.label = label
+        self.attack = attack
+        self.behaviour = behaviour
 
-    first = np.flatnonzero(opens)
-    count = np.diff(np.append(first, opens.size)).astype(np.float64)
-    sorted_frame = (position + starts[:, None]).ravel()
-    # A sparse matrix of ones sums each node's frames straight from the per-frame table.
-    members = sparse.csr_array(
-        (np.ones(opens.size), sorted_frame, np.append(first, opens.size)),
-        shape=(len(first), len(table)),
-    )
-    sums = members @ behaviour.channels
-    shortest = np.minimum.reduceat(behaviour.interval[sorted_frame], first)
+    def join(self, other: "_Frames") -> "_Frames":
+        return _Frames(
+            first=self.first,
+            identifier=np.concatenate([self.identifier, other.identifier]),
+            timestamp=np.concatenate([self.timestamp, other.timestamp]),
+            length=np.concatenate([self.length, other.length]),
+            label=np.concatenate([self.label, other.label]),
+            attack=np.concatenate([self.attack, other.attack]),
+            behaviour=self.behaviour.join(other.behaviour),
+        )
 
-    # Edges: consecutive frames, grouped by (source, target), again packed with the position.
-    shift = int(size).bit_length()
-    edge_type = _key_type(1 << (2 * shift + bits))
-    local_pair = node_of_frame.astype(edge_type)
-    packed = (local_pair[:, :-1] << shift) | local_pair[:, 1:]
-    packed = (packed << bits) | np.arange(size - 1, dtype=edge_type)
-    packed.sort(axis=1)
-    pair, position = packed >> bits, packed & ((1 << bits) - 1)
-    opens = _run_starts(pair)
-    edges = opens.sum(axis=1, dtype=np.int64)
-    edge_first = np.flatnonzero(opens)
-    edge_count = np.diff(np.append(edge_first, opens.size)).astype(np.float64)
-    delay = np.maximum(np.diff(table.timestamp[frame], axis=1), 0.0)
-    delay = np.add.reduceat(np.take_along_axis(delay, position, axis=1).ravel(), edge_first)
-    edge_pair = pair.ravel()[edge_first]
-    source, target = edge_pair >> shift, edge_pair & ((1 << shift) - 1)
+    def take(self, rows: slice | npt.NDArray[np.int64]) -> "_Frames":
+        """Some of the frames; ``first`` is meant for a slice."""
+        return _Frames(
+            first=self.first + (rows.start if isinstance(rows, slice) else 0),
+            identifier=self.identifier[rows],
+            timestamp=self.timestamp[rows],
+            length=self.length[rows],
+            label=self.label[rows],
+            attack=self.attack[rows],
+            behaviour=self.behaviour.take(rows),
+        )
 
-    edge_window = np.repeat(np.arange(windows), edges)
-    successors = np.bincount(node_base[edge_window] + source, minlength=len(first))
-    predecessors = np.bincount(node_base[edge_window] + target, minlength=len(first))
-    x = _node_features(count, sums, shortest, successors, predecessors, size)
-    edge_attr = np.empty((len(edge_first), len(EDGE_FEATURES)), np.float32)
-    edge_attr[:, 0] = edge_count / (size - 1)
+
+def _graphs(
+    frames: _Frames,
+    ids: npt.NDArray[np.int64],
+    code: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+    first_frame: npt.NDArray[np.int64],
+    attack_names: tuple[str, ...],
+    config: WindowConfig,
+) -> GraphStore:
+    """Graphs of ``W`` windows whose frames lie one after another, ``size [W]`` of each."""
+    windows, last = len(size), np.cumsum(size) - 1
+    first = last - size + 1
+    window = np.repeat(np.arange(windows), size)
+    # In ascending order, windows one after another and ids within each.
+    node_key, node = distinct(window * len(ids) + code, windows * len(ids))
+    node_window, node_code = node_key // len(ids), node_key % len(ids)
+    node_ptr = np.searchsorted(node_window, np.arange(windows + 1))
+    nodes = np.diff(node_ptr)
+
+    # Edges: consecutive frames, grouped by (source, target). The last frame of a window has no
+    # successor there: such pairs go to a value above all others.
+    most = int(nodes.max())
+    local = node - node_ptr[window]
+    pair = node[:-1] * most
+    pair += local[1:]
+    nothing = len(node_key) * most
+    pair[last[:-1]] = nothing
+    edge_key, edge = distinct(pair, nothing + 1)
+    edges = len(edge_key) - (windows > 1)
+    edge_source, target = edge_key[:edges] // most, edge_key[:edges] % most
+    edge_window = node_window[edge_source]
+    edge_ptr = np.searchsorted(edge_window, np.arange(windows + 1))
+    edge_size = (size - 1)[edge_window]
+    edge_count = np.bincount(edge)[:edges].astype(np.float64)
+    delay = np.maximum(np.diff(frames.timestamp), 0.0)
+    delay = np.bincount(edge, delay)[:edges]
+    edge_attr = np.empty((edges, len(EDGE_FEATURES)), np.float32)
+    edge_attr[:, 0] = edge_count / edge_size
     edge_attr[:, 1] = np.log10(delay / edge_count + TIME_FLOOR)
 
-    share = count / size
-    node_starts, edge_starts = node_base, np.cumsum(edges) - edges
+    node_size = size[node_window]
+    x, count, sums = _node_features(frames, node, node_size)
+    base = node_ptr[node_window[edge_source]]
+    x[:, NODE_FEATURES.index("successors")] = np.bincount(edge_source, minlength=len(x)) / node_size
+    x[:, NODE_FEATURES.index("predecessors")] = (
+        np.bincount(base + target, minlength=len(x)) / node_size
+    )
+
+    share = count / node_size
+    starts = node_ptr[:-1]
     window_attr = np.empty((windows, len(WINDOW_FEATURES)), np.float32)
     window_attr[:, 0] = nodes / size
-    window_attr[:, 1] = -np.add.reduceat(share * np.log(share), node_starts)
-    duration = table.timestamp[frame[:, -1]] - table.timestamp[frame[:, 0]]
+    window_attr[:, 1] = -np.add.reduceat(share * np.log(share), starts)
+    duration = frames.timestamp[last] - frames.timestamp[first]
     window_attr[:, 2] = np.log10(np.maximum(duration, 0.0) + TIME_FLOOR)
-    window_attr[:, 3] = edges / (size - 1)
-    window_attr[:, 4] = np.maximum.reduceat(edge_count, edge_starts) / (size - 1)
+    window_attr[:, 3] = np.diff(edge_ptr) / (size - 1)
+    window_attr[:, 4] = np.maximum.reduceat(edge_count, edge_ptr[:-1]) / (size - 1)
     for column, name in ((5, "byte_mean"), (6, "length"), (7, "novel_bytes")):
-        total = np.add.reduceat(sums[:, CHANNELS.index(name)], node_starts)
-        window_attr[:, column] = total / size
-    return {
-        "nodes": nodes,
-        "edges": edges,
-        "x": x,
-        "code": code.ravel()[first],
-        "edge_index": np.stack([source, target], axis=1).astype(np.int32),
-        "edge_attr": edge_attr,
-        "window_attr": window_attr,
-    }
+        window_attr[:, column] = np.add.reduceat(sums[name], starts) / size
+
+    attacked = np.bincount(window[frames.label != 0], minlength=windows)
+    y = (attacked > 0) & (attacked / size >= config.attacked_share)
+    return GraphStore(
+        node_ptr=node_ptr,
+        edge_ptr=edge_ptr,
+        x=x,
+        node_id=ids[node_code],
+        edge_index=np.stack([edge_source - base, target]).astype(np.int32),
+        edge_attr=edge_attr,
+        window_attr=window_attr,
+        y=y.astype(np.uint8),
+        attack=_attack(frames.attack, window, y, len(attack_names)),
+        start_time=frames.timestamp[first],
+        end_time=frames.timestamp[last],
+        first_frame=first_frame,
+        attack_names=attack_names,
+    )
 
 
 def _node_features(
-    count: npt.NDArray[np.float64],
-    sums: npt.NDArray[np.float64],
-    shortest: npt.NDArray[np.float64],
-    successors: npt.NDArray[np.int64],
-    predecessors: npt.NDArray[np.int64],
-    size: int,
-) -> npt.NDArray[np.float32]:
-    """``[N, len(NODE_FEATURES)]`` from the sums over each node's frames."""
-    channel = dict(zip(CHANNELS, sums.T, strict=True))
-    seen = np.maximum(channel["has_previous"], 1.0)
-    interval, gap = channel["interval"] / seen, channel["gap"] / seen
-    changed = channel["changed_bits"] / seen
-    never = channel["has_previous"] == 0
+    frames: _Frames, node: npt.NDArray[np.int64], node_size: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], dict[str, npt.NDArray[np.float64]]]:
+    """``[N, len(NODE_FEATURES)]`` from sums over each node's frames, all but those of edges.
+
+    Returns:
+        The features, each node's number of frames, and the sums that windows are made of too.
+    """
+    behaviour = frames.behaviour
+    total = len(node_size)
+
+    def summed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.bincount(node, values, total)
+
+    count = np.bincount(node, minlength=total).astype(np.float64)
+    new = np.flatnonzero(np.isinf(behaviour.interval))
+    known = count - np.bincount(node[new], minlength=total)
+    seen = np.maximum(known, 1.0)
+    never = known == 0
+    shortest = np.full(total, np.inf)
+    np.minimum.at(shortest, node, behaviour.interval)
+    finite = behaviour.interval
+    if len(new):
+        finite = finite.copy()
+        finite[new] = 0.0
+    interval = summed(finite) / seen
+    gap = summed(behaviour.gap) / seen
+    changed = summed(behaviour.changed) / (64.0 * seen)
+    changed_square = summed(behaviour.changed * behaviour.changed) / (4096.0 * seen)
+    sums = {
+        "byte_mean": summed(behaviour.byte_mean),
+        "length": summed(frames.length) / 8.0,
+        "novel_bytes": summed(behaviour.novel),
+    }
     columns = {
-        "frame_share": count / size,
+        "frame_share": count / node_size,
         "interval_log": np.where(never, 0.0, np.log10(interval + TIME_FLOOR)),
-        "interval_variation": _variation(channel["interval_squared"] / seen, interval, TIME_FLOOR),
+        "interval_variation": _variation(summed(finite * finite) / seen, interval, TIME_FLOOR),
         "interval_min_log": np.where(
             never, 0.0, np.log10(np.where(never, 1.0, shortest) + TIME_FLOOR)
         ),
-        "gap_variation": _variation(channel["gap_squared"] / seen, gap, 1e-9),
+        "gap_variation": _variation(summed(behaviour.gap * behaviour.gap) / seen, gap, 1e-9),
         "changed_bits": changed,
-        "changed_bits_spread": np.sqrt(
-            np.maximum(channel["changed_bits_squared"] / seen - changed**2, 0.0)
-        ),
-        "all_zero": channel["all_zero"] / count,
-        "byte_mean": channel["byte_mean"] / count,
-        "length": channel["length"] / count,
-        "novel_bytes": channel["novel_bytes"] / count,
+        "changed_bits_spread": np.sqrt(np.maximum(changed_square - changed**2, 0.0)),
+        "all_zero": summed(behaviour.all_zero) / count,
+        **{name: value / count for name, value in sums.items()},
         "seen_once": count == 1,
-        "first_seen": channel["has_previous"] < count,
-        "successors": successors / size,
-        "predecessors": predecessors / size,
+        "first_seen": known < count,
     }
-    return np.stack([columns[name] for name in NODE_FEATURES], axis=1).astype(np.float32)
+    x = np.empty((total, len(NODE_FEATURES)), np.float32)
+    for name, value in columns.items():
+        x[:, NODE_FEATURES.index(name)] = value
+    return x, count, sums
 
 
 def _variation(
@@ -183,37 +382,31 @@ def _variation(
     return np.sqrt(np.maximum(mean_square - mean**2, 0.0)) / (mean + floor)
 
 
-def _key_type(values: int) -> np.dtype[np.signedinteger]:
-    """The smaller of two integer types that can count to ``values``: it sorts faster."""
-    return np.dtype(np.int32 if values <= 2**31 else np.int64)
-
-
-def _run_starts(rows: npt.NDArray[np.signedinteger]) -> npt.NDArray[np.bool_]:
-    """True where a sorted row's value differs from the one before it."""
-    starts = np.ones(rows.shape, bool)
-    np.not_equal(rows[:, 1:], rows[:, :-1], out=starts[:, 1:])
-    return starts
-
-
-def _pointer(counts: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _any_per_window(
-    flag: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], size: int
-) -> npt.NDArray[np.uint8]:
-    total = np.concatenate([[0], np.cumsum(flag, dtype=np.int64)])
-    return (total[starts + size] > total[starts]).astype(np.uint8)
-
-
-def _window_attack(
-    table: FrameTable, starts: npt.NDArray[np.int64], size: int
+def _attack(
+    attack: npt.NDArray[np.int16],
+    window: npt.NDArray[np.int64],
+    attacked: npt.NDArray[np.bool_],
+    names: int,
 ) -> npt.NDArray[np.int16]:
-    """Most frequent attack of each window (the first named wins a tie); -1 where there is none."""
-    if not table.attack_names:
-        return np.full(len(starts), -1, np.int16)
-    counts = np.empty((len(table.attack_names), len(starts)), np.int64)
-    for name in range(len(table.attack_names)):
-        total = np.concatenate([[0], np.cumsum(table.attack == name, dtype=np.int64)])
-        counts[name] = total[starts + size] - total[starts]
-    return np.where(counts.max(axis=0) > 0, counts.argmax(axis=0), -1).astype(np.int16)
+    """Most frequent attack of each attacked window (the first named wins a tie); otherwise -1."""
+    named = np.flatnonzero(attack >= 0)
+    if not len(named):
+        return np.full(len(attacked), -1, np.int16)
+    place = window[named] * names + attack[named]
+    counts = np.bincount(place, minlength=len(attacked) * names).reshape(-1, names)
+    found = attacked & counts.any(axis=1)
+    return np.where(found, counts.argmax(axis=1), -1).astype(np.int16)
+
+
+def _frames_of(table: FrameTable, rows: slice) -> FrameTable:
+    """Some of a capture's frames in a row, as a view."""
+    return replace(
+        table,
+        timestamp=table.timestamp[rows],
+        arbitration_id=table.arbitration_id[rows],
+        flags=table.flags[rows],
+        length=table.length[rows],
+        payload=table.payload[rows],
+        label=table.label[rows],
+        attack=table.attack[rows],
+    )

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +43,9 @@ WINDOW_FEATURES = (
     "novel_bytes",
 )
 
+_AXIS = {"edge_index": 1}
+"""Arrays that grow along another axis than the first."""
+
 
 @dataclass(frozen=True)
 class GraphStore:
@@ -65,9 +70,10 @@ class GraphStore:
     window_attr: npt.NDArray[np.float32]
     """``[G, len(WINDOW_FEATURES)]``"""
     y: npt.NDArray[np.uint8]
-    """``[G]`` 1 where any frame of the window was attacked."""
+    """``[G]`` 1 where enough frames of the window were attacked (by default, one)."""
     attack: npt.NDArray[np.int16]
-    """``[G]`` index into ``attack_names`` of the most frequent attack; -1 where none."""
+    """``[G]`` index into ``attack_names`` of the most frequent attack; -1 where ``y`` is 0, or the
+    attack has no name."""
     start_time: npt.NDArray[np.float64]
     """``[G]`` seconds"""
     end_time: npt.NDArray[np.float64]
@@ -86,11 +92,41 @@ class GraphStore:
             temporary.mkdir()
             for name, array in arrays.items():
                 np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-            meta = {
-                "attack_names": self.attack_names,
-                "shapes": {n: list(a.shape) for n, a in arrays.items()},
-            }
-            (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+            shapes = {name: list(array.shape) for name, array in arrays.items()}
+            _write_meta(temporary, self.attack_names, shapes)
+
+    @classmethod
+    def join(cls, parts: Sequence["GraphStore"]) -> "GraphStore":
+        """The windows of parts of one capture, one after another; one part at least."""
+        arrays = {
+            name: np.concatenate([getattr(part, name) for part in parts], axis=_AXIS.get(name, 0))
+            for name in _array_names()
+            if not name.endswith("_ptr")
+        }
+        for name in ("node_ptr", "edge_ptr"):
+            counts = [np.diff(getattr(part, name)) for part in parts]
+            arrays[name] = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        return cls(**arrays, attack_names=parts[-1].attack_names)
+
+    def windows(self, first: int, last: int) -> "GraphStore":
+        """Windows ``first`` to ``last`` (without it), as views of this store's arrays."""
+        nodes = slice(int(self.node_ptr[first]), int(self.node_ptr[last]))
+        edges = slice(int(self.edge_ptr[first]), int(self.edge_ptr[last]))
+        return GraphStore(
+            node_ptr=self.node_ptr[first : last + 1] - nodes.start,
+            edge_ptr=self.edge_ptr[first : last + 1] - edges.start,
+            x=self.x[nodes],
+            node_id=self.node_id[nodes],
+            edge_index=self.edge_index[:, edges],
+            edge_attr=self.edge_attr[edges],
+            window_attr=self.window_attr[first:last],
+            y=self.y[first:last],
+            attack=self.attack[first:last],
+            start_time=self.start_time[first:last],
+            end_time=self.end_time[first:last],
+            first_frame=self.first_frame[first:last],
+            attack_names=self.attack_names,
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "GraphStore":
@@ -112,6 +148,90 @@ class GraphStore:
             raise CacheError(f"{folder}: not a graph store, or a damaged one ({error})") from error
 
 
+class GraphStoreWriter:
+    """Appends windows to a store on disk; see :func:`write_graph_store`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.windows = 0
+        """Windows written so far."""
+        self._folder = folder
+        self._files: dict[str, BinaryIO] = {}
+        self._rows: dict[str, int] = {}
+        self._like: dict[str, npt.NDArray[Any]] = {}
+        self._attack_names: tuple[str, ...] = ()
+
+    def append(self, part: GraphStore) -> None:
+        """Write more windows of the same capture."""
+        for name, array in _arrays(part).items():
+            rows = array
+            if name.endswith("_ptr"):
+                rows = array[1:] + (self._rows[name[:-4]] if self.windows else 0)
+                rows = np.append(0, rows) if not self.windows else rows
+            self._write(name, rows.T if name in _AXIS else rows)
+        self._rows["node"] = self._rows["x"]
+        self._rows["edge"] = self._rows["edge_attr"]
+        self.windows += len(part)
+        self._attack_names = part.attack_names
+
+    def finish(self) -> None:
+        """Write what is known only at the end: the length of every array."""
+        shapes = {}
+        for name, file in self._files.items():
+            start = file.tell()
+            file.seek(0)
+            shapes[name] = self._header(name)
+            file.seek(start)
+        _write_meta(self._folder, self._attack_names, shapes)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+
+    def _write(self, name: str, rows: npt.NDArray[Any]) -> None:
+        if name not in self._files:
+            self._files[name] = (self._folder / f"{name}.npy").open("wb")
+            self._rows[name] = 0
+            self._like[name] = rows[:0]
+            self._header(name)
+        self._files[name].write(np.ascontiguousarray(rows).data)
+        self._rows[name] += len(rows)
+
+    def _header(self, name: str) -> list[int]:
+        """Write the ``.npy`` header; numpy leaves room in it for the longest possible length."""
+        like = self._like[name]
+        shape = (self._rows[name], *like.shape[1:])
+        turned = name in _AXIS
+        if turned:
+            shape = shape[::-1]
+        np.lib.format.write_array_header_1_0(
+            self._files[name],
+            {
+                "descr": np.lib.format.dtype_to_descr(like.dtype),
+                "fortran_order": turned,
+                "shape": shape,
+            },
+        )
+        return list(shape)
+
+
+@contextmanager
+def write_graph_store(folder: Path) -> Iterator[GraphStoreWriter]:
+    """A store that is written part by part and takes ``folder``'s place when the block succeeds.
+
+    Raises:
+        StorageError: if the operating system refuses.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        writer = GraphStoreWriter(temporary)
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.close()
+
+
 def ragged_rows(
     pointer: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -125,6 +245,11 @@ def ragged_rows(
     total = int(ends[-1]) if len(ends) else 0
     flat = np.arange(total) + np.repeat(pointer[rows] - (ends - counts), counts)
     return flat, counts
+
+
+def _write_meta(folder: Path, attack_names: Sequence[str], shapes: dict[str, list[int]]) -> None:
+    meta = {"attack_names": attack_names, "shapes": shapes}
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 def _array_names() -> list[str]:
