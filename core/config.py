@@ -196,6 +196,10 @@ class FusionDataConfig(Settings):
     )
     autoencoder: str = setting("", "VGAE checkpoint to use instead of training one")
     classifier: str = setting("", "GAT checkpoint to use instead of training one")
+    jobs: int = setting(1, "captures worked on at the same time", low=1, high=1024)
+    backend: str = setting(
+        "loky", "joblib back end that the jobs run on (loky, threading, a registered cluster)"
+    )
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,16 @@
 The command lines, the dashboard's jobs and the tests all call these functions.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from core.cache.builder import PredictionCacheBuilder
-from core.cache.fingerprint import code_version
 from core.cache.predictions import FusionPredictionCache
 from core.cache.status import (
     cache_fingerprint,
@@ -27,8 +25,7 @@ from core.cache.status import (
     detector_status,
 )
 from core.captures.dataset import Capture, Dataset, open_dataset
-from core.captures.readers import read_capture
-from core.config import FusionConfig, FusionDataConfig, WindowConfig, create_fusion_config
+from core.config import FusionConfig, FusionDataConfig, create_fusion_config
 from core.detectors.checkpoint import load_gat, load_vgae
 from core.detectors.crossfit import Detectors, DetectorStack, train_stack
 from core.detectors.prepare import PreparedCapture, prepare_capture
@@ -39,46 +36,34 @@ from core.evaluation.summary import training_summary
 from core.files import atomic_path, make_folder, write_json
 from core.fusion.policy import policy_map, save_policy
 from core.fusion.training import train_agent
-from core.graphs.build import build_graphs
-from core.graphs.store import GraphStore
+from core.graphs.cached import build_in_parallel, graph_store
 from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace
-
-
-def graph_store(capture: Capture, window: WindowConfig, workspace: Workspace) -> GraphStore | None:
-    """Graphs of one capture, from disk where they were built before; None if it is too short.
-
-    Raises:
-        CaptureError: if the capture cannot be read.
-    """
-    # The file's name counts because it may name the attack.
-    parts = (capture.sha256, capture.name, repr(window), code_version())
-    folder = workspace.graphs / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    if folder.exists():
-        try:
-            return GraphStore.load(folder)
-        except CacheError:
-            pass  # Damaged: it is built anew and takes the damaged one's place.
-    table = read_capture(capture.path)
-    if len(table) < window.size:
-        return None
-    build_graphs(table, window).save(folder)
-    return GraphStore.load(folder)
 
 
 def prepare(
     captures: Sequence[Capture], config: FusionDataConfig, workspace: Workspace, reporter: Reporter
 ) -> tuple[list[PreparedCapture], list[str]]:
-    """Graphs of every capture relative to its own habit, and warnings about those left out."""
+    """Graphs of every capture relative to its own habit, and warnings about those left out.
+
+    Raises:
+        CaptureError: if a capture cannot be read.
+        ConfigError: if joblib does not know the back end.
+        JobStopped: if the reporter says so; graphs built before stay.
+    """
     prepared, warnings = [], []
     window = config.detector.window
-    for number, capture in enumerate(captures):
-        reporter.check()
-        reporter.progress("graphs", number / len(captures), capture.key)
-        store = graph_store(capture, window, workspace)
-        if store is None:
-            warnings.append(f"{capture.key}: left out, shorter than one window of {window.size}")
-        else:
+    with closing(build_in_parallel(captures, config, workspace)) as built:
+        for number, capture in enumerate(captures):
+            reporter.check()
+            reporter.progress("graphs", number / len(captures), capture.key)
+            next(built)
+            store = graph_store(capture, window, workspace, reporter)
+            if store is None:
+                warnings.append(
+                    f"{capture.key}: left out, shorter than one window of {window.length}"
+                )
+                continue
             prepared.append(prepare_capture(capture.key, store, config.detector))
             if not len(prepared[-1].scored):
                 warnings.append(f"{capture.key}: too short to commission a profile and be scored")
@@ -219,6 +204,7 @@ def reproduce(
     device: str = "auto",
     seed: int = 0,
     reporter: Reporter | None = None,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """From capture files to ``OUT/results.json`` with default settings.
 
@@ -235,7 +221,10 @@ def reproduce(
     config = create_fusion_config(
         # Absolute: a name would be looked up in the new workspace, and "demo" made there.
         str(root.absolute()),
-        data={"detector": {"protocol": protocol, "device": device, "seed": seed}},
+        data={
+            "detector": {"protocol": protocol, "device": device, "seed": seed},
+            "jobs": jobs,
+        },
         training={"device": device, "seed": seed},
     )
     return train_fusion(config, Workspace(out / "workspace"), out, reporter)
@@ -338,7 +327,7 @@ def _train(
     if not any(len(c.scored) for c in captures):
         raise DatasetError(
             f"{dataset.root}: no training capture of at least one window of "
-            f"{config.detector.window.size} frames"
+            f"{config.detector.window.length}"
         )
     device = resolve_device(config.detector.device)
     stack = train_stack(captures, config.detector, device, reporter)

@@ -19,12 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, default="commissioned")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="captures worked on at the same time"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     from core.pipeline import reproduce
 
     results = reproduce(
-        args.dataset_dir, args.out, args.protocol, args.device, args.seed, StreamReporter()
+        args.dataset_dir,
+        args.out,
+        args.protocol,
+        args.device,
+        args.seed,
+        StreamReporter(),
+        args.jobs,
     )
     sys.stdout.write(scores_table(results) + "\n")

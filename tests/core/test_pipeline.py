@@ -10,10 +10,14 @@ import pandas as pd
 import pytest
 
 from core.cache.predictions import FusionPredictionCache
+from core.cache.status import cache_status
+from core.captures.dataset import open_dataset
 from core.config import create_fusion_config, override
 from core.detectors.checkpoint import weights_hash
 from core.detectors.crossfit import DetectorStack
+from core.detectors.prepare import PreparedCapture
 from core.errors import (
+    CaptureError,
     CheckpointError,
     ConfigError,
     DatasetError,
@@ -21,10 +25,12 @@ from core.errors import (
     StorageError,
 )
 from core.fusion.agent import FusionAgent
+from core.graphs.store import GraphStoreWriter
 from core.pipeline import (
     build_cache,
     create_fusion_prediction_cache,
     graph_store,
+    prepare,
     reproduce,
     train_detectors,
     train_fusion,
@@ -112,8 +118,10 @@ class TestOutputs:
         test_1 = results["scenarios"][TEST_1]
         assert sorted(test_1["captures"]) == ["DoS-b.csv", "fuzzing-a.csv"]
         assert test_1["commissioning_windows"] == 20
+        # Stacking is no weighted mean of the two scores: the oracle does not bound it.
+        bounded = set(METHODS) - {"oracle", "stacking"}
         assert test_1["methods"]["oracle"]["accuracy"] >= max(
-            test_1["methods"][name]["accuracy"] for name in METHODS[:5]
+            test_1["methods"][name]["accuracy"] for name in bounded
         )
 
     def test_windows_of_test_folders_are_all_counted(self, shared_run: SmallRun) -> None:
@@ -220,8 +228,6 @@ class TestRepetition:
         assert weights(small_run.workspace, small_run.dataset) == before
 
     def test_damaged_graphs_are_built_anew(self, small_run: SmallRun) -> None:
-        from core.captures.dataset import open_dataset
-
         capture = open_dataset(str(small_run.dataset), small_run.workspace).train[0]
         window = small_run.config.data.detector.window
         whole = graph_store(capture, window, small_run.workspace)
@@ -234,8 +240,6 @@ class TestRepetition:
         assert np.isfinite(again.x).all()
 
     def test_graphs_are_kept_by_content_and_window(self, small_run: SmallRun) -> None:
-        from core.captures.dataset import open_dataset
-
         capture = open_dataset(str(small_run.dataset), small_run.workspace).train[0]
         window = small_run.config.data.detector.window
         before = set(small_run.workspace.graphs.iterdir())
@@ -540,7 +544,7 @@ class TestFailures:
         def full(*args: Any, **kwargs: Any) -> None:
             raise error
 
-        monkeypatch.setattr(np, "save", full)
+        monkeypatch.setattr(GraphStoreWriter, "append", full)
         with pytest.raises(StorageError, match=expected):
             go(shared_run.dataset, tmp_path)
         assert list((tmp_path / "workspace" / "graphs").iterdir()) == []
@@ -602,3 +606,57 @@ class TestParts:
         (tmp_path / "demo").mkdir()
         reproduce("demo", tmp_path / "out", "zero-shot", "cpu", 5)
         assert seen == [str(tmp_path / "demo")]
+
+
+class TestJobs:
+    def prepared(
+        self, root: Path, folder: Path, recorder: Recorder, **settings: Any
+    ) -> list[PreparedCapture]:
+        config = small_config(root, **settings).data
+        workspace = Workspace(folder)
+        captures, _ = prepare(
+            open_dataset(str(root), workspace).captures, config, workspace, recorder
+        )
+        return captures
+
+    def test_any_number_of_jobs_gives_the_same(self, small_dataset: Path, tmp_path: Path) -> None:
+        one = self.prepared(small_dataset, tmp_path / "one", Recorder())
+        for backend in ("loky", "threading"):
+            recorder = Recorder()
+            settings = {"data__jobs": 2, "data__backend": backend}
+            two = self.prepared(small_dataset, tmp_path / backend, recorder, **settings)
+            assert recorder.steps == ["graphs"]
+            assert [c.key for c in two] == [c.key for c in one]
+            for a, b in zip(one, two, strict=True):
+                np.testing.assert_array_equal(a.store.x, b.store.x)
+                np.testing.assert_array_equal(a.relative.x, b.relative.x)
+
+    def test_jobs_are_no_part_of_what_makes_a_cache_stale(self, shared_run: SmallRun) -> None:
+        config = override(shared_run.config, {"data.jobs": 3, "data.backend": "threading"}).data
+        dataset = open_dataset(str(shared_run.dataset), shared_run.workspace)
+        assert cache_status(dataset, config, shared_run.workspace) == ("fresh", [])
+
+    def test_an_unknown_back_end_is_refused(self, small_dataset: Path, tmp_path: Path) -> None:
+        settings = {"data__jobs": 2, "data__backend": "nowhere"}
+        with pytest.raises(ConfigError, match="no joblib back end 'nowhere'"):
+            self.prepared(small_dataset, tmp_path, Recorder(), **settings)
+
+    def test_a_capture_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        root = tmp_path / "damaged"
+        write(root, f"{CLEAN}/a.csv", recording(0, seed=1))
+        (root / CLEAN / "junk.csv").write_bytes(bytes(range(256)) * 20)
+        with pytest.raises(CaptureError, match=r"junk\.csv"):
+            self.prepared(root, tmp_path / "workspace", Recorder(), data__jobs=2)
+
+    @pytest.mark.parametrize("backend", ["loky", "threading"])
+    def test_a_stop_ends_the_other_jobs(
+        self, small_dataset: Path, tmp_path: Path, backend: str
+    ) -> None:
+        class Stopping(Recorder):
+            def progress(self, step: str, fraction: float, message: str = "") -> None:
+                if fraction > 0:
+                    raise JobStopped("stopped")
+
+        settings = {"data__jobs": 2, "data__backend": backend}
+        with pytest.raises(JobStopped):
+            self.prepared(small_dataset, tmp_path, Stopping(), **settings)
