@@ -3,14 +3,14 @@
 Only names, sizes and times of files are read here, so that a page is quick; nothing is hashed.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from core.captures import demo
-from core.captures.dataset import list_datasets
-from core.captures.readers import READERS
+from core.captures.dataset import capture_files, list_datasets
 from core.config import PROTOCOLS
 from core.errors import DatasetError, InputError
 from core.jobs.registry import JobRegistry
@@ -18,7 +18,6 @@ from core.workspace import Workspace, valid_name
 from dashboard.formatting import DASH, ago, size
 
 DEMO = demo.NAME
-SUFFIXES = {suffix for reader in READERS.values() for suffix in reader.suffixes}
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,14 @@ def is_present(workspace: Workspace, name: str) -> bool:
 
 
 def captures(workspace: Workspace, name: str) -> dict[str, list[Path]]:
-    """Split folder -> its capture files; empty when the data set is not on disk."""
+    """Split folder -> its capture files; empty when the data set is not on disk, or unreadable."""
+    splits: dict[str, list[Path]] = {}
     root = workspace.datasets / valid_name(name)
-    if not root.is_dir():
-        return {}
-    splits = {
-        folder.name: sorted(
-            f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != "."
-        )
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and folder.name.startswith(("train_", "test_"))
-    }
-    return {split: files for split, files in splits.items() if files}
+    with contextlib.suppress(DatasetError):  # The catalogue of this data set says why.
+        for split, file in capture_files(root) if root.is_dir() else []:
+            if file.is_file():
+                splits.setdefault(split, []).append(file)
+    return splits
 
 
 def overview(workspace: Workspace) -> pd.DataFrame:
@@ -91,17 +86,6 @@ def _number_in(splits: dict[str, list[Path]], kind: str) -> str:
     return f"{sum(files)} in {len(files)} split{'s' if len(files) != 1 else ''}" if files else DASH
 
 
-def capture_rows(workspace: Workspace, name: str) -> pd.DataFrame:
-    """One row per capture file of a data set, for a table."""
-    return pd.DataFrame(
-        [
-            {"Split": split, "Capture": file.name, "Size": size(file.stat().st_size)}
-            for split, files in captures(workspace, name).items()
-            for file in files
-        ]
-    )
-
-
 def caches(workspace: Workspace, name: str) -> list[CacheFile]:
     """The prediction cache of each protocol, there or not."""
     found = []
@@ -126,13 +110,22 @@ def delete_cache(cache: CacheFile, dataset: str, jobs: JobRegistry) -> None:
     Raises:
         InputError: if a run is using it, or the system refuses.
     """
-    for run in jobs.runs():
-        if run.active and run.dataset == dataset:
-            raise InputError(f"{run.title} on {dataset} is {run.state}: stop it first")
+    not_in_use(dataset, jobs)
     try:
         cache.path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"cannot delete {cache.path}: {error.strerror or error}") from error
+
+
+def not_in_use(dataset: str, jobs: JobRegistry) -> None:
+    """Make sure that no run works on a data set.
+
+    Raises:
+        InputError: if one does.
+    """
+    for run in jobs.runs():
+        if run.active and run.dataset == dataset:
+            raise InputError(f"{run.title} on {dataset} is {run.state}: stop it first")
 
 
 def detectors_trained(workspace: Workspace, name: str) -> float | None:

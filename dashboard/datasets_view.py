@@ -4,8 +4,8 @@ import streamlit as st
 
 from core.config import FusionConfig, create_fusion_config
 from core.jobs.registry import JobRegistry
-from core.jobs.tasks import start, start_import
-from core.workspace import Workspace
+from core.jobs.tasks import start, start_catalogue, start_import
+from core.workspace import Workspace, valid_name
 from dashboard.cache_status import CHECKING, Status, status_of
 from dashboard.context import TRAINING, friendly_errors
 from dashboard.datasets import CacheFile, caches, delete_cache, describe, source_folder
@@ -31,9 +31,11 @@ def cache_cards(dataset: str, jobs: JobRegistry) -> None:
 
 def _cache_cards(dataset: str, jobs: JobRegistry, were_checking: bool) -> None:
     statuses = []
-    for cache in caches(jobs.workspace, dataset):
+    found = caches(jobs.workspace, dataset)
+    for cache, column in zip(found, st.columns(len(found)), strict=True):
         statuses.append(_status(cache, dataset, jobs)[0])
-        _cache_card(cache, dataset, jobs)
+        with column:
+            _cache_card(cache, dataset, jobs)
     if were_checking and CHECKING not in statuses:
         st.rerun()
 
@@ -84,14 +86,16 @@ def _confirm_delete(cache: CacheFile, dataset: str, jobs: JobRegistry) -> None:
             st.rerun()
 
 
-def preview(dataset: str, workspace: Workspace) -> None:
-    """Both detectors' scores of one capture over time, from the first cache that is there."""
+def preview(dataset: str, capture: str, workspace: Workspace) -> None:
+    """Both detectors' scores of a capture over time, from the first cache that is there."""
     built = [cache for cache in caches(workspace, dataset) if cache.exists]
     if not built:
         return
     table = load_cache_preview(built[0].path)
-    st.subheader("Preview of a capture")
-    capture = st.selectbox("Capture", names(table, "capture"), key="preview")
+    st.markdown("**Scores of both detectors**")
+    if capture not in names(table, "capture"):
+        st.caption(f"The {built[0].protocol} cache has no scored window of this capture.")
+        return
     rows = rows_where(table, capture=capture)
     attacked = int(rows["label"].sum())
     st.caption(f"{len(rows):,} windows, {attacked:,} attacked ({built[0].protocol} cache)")
@@ -103,7 +107,7 @@ def preview(dataset: str, workspace: Workspace) -> None:
     )
 
 
-def upload_form(workspace: Workspace) -> None:
+def upload_form(jobs: JobRegistry) -> None:
     """Files from the browser into one split of a data set."""
     limit = int(st.get_option("server.maxUploadSize")) * 1024 * 1024
     with st.form("upload", clear_on_submit=True):
@@ -116,7 +120,9 @@ def upload_form(workspace: Workspace) -> None:
         if not files:
             st.warning("Choose one or more files first.")
             return
-        added, refused = save_uploads(files, name, split or "", workspace, limit)
+        added, refused = save_uploads(files, name, split or "", jobs.workspace, limit)
+        if added:
+            start_catalogue(jobs, name)
     for line in added:
         st.success(f"Added {line}")
     for line in refused:
@@ -129,8 +135,13 @@ def import_form(jobs: JobRegistry) -> None:
         left, right = st.columns(2)
         folder = left.text_input("Folder on this machine", placeholder="/data/my_vehicle")
         name = right.text_input("Name in the workspace", placeholder="my_vehicle")
+        drop = st.checkbox(
+            "Leave out test captures that are also trained on",
+            help="Those with the content of a training capture: results on them are worthless.",
+        )
         if st.form_submit_button("Import", type="primary"):
-            _watch(start_import(jobs, source_folder(folder), name.strip()))
+            start_import(jobs, source_folder(folder), valid_name(name.strip()), drop)
+            st.rerun()
 
 
 def _watch(run_id: str) -> None:

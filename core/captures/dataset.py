@@ -11,6 +11,7 @@
 Other files and folders, and names that begin with a dot, are left alone.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -238,9 +239,16 @@ def _captures_in(split: Path) -> list[Path]:
 
 def _looks_like_capture(path: Path) -> bool:
     try:
-        return detect(path, read_head(path)) is not None
-    except CaptureError:
+        stat = path.stat()
+        return _is_detected(path, stat.st_size, stat.st_mtime_ns)
+    except (OSError, CaptureError):
         return False
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_detected(path: Path, size: int, changed: int) -> bool:
+    """Asked once per content: pages list data sets all the time."""
+    return detect(path, read_head(path)) is not None
 
 
 def _capture(path: Path, split: str) -> Capture:

@@ -47,6 +47,7 @@ class UnfinishedImport:
 
     name: str
     source: str
+    drop_duplicates: bool = False
 
 
 def import_dataset(
@@ -81,7 +82,7 @@ def import_dataset(
     files = _files(source, captures)
     with _claimed(workspace.datasets / f"{PREFIX}{name}") as copy:
         try:
-            _begin(copy, source, files)
+            _begin(copy, source, drop_duplicates, files)
             left_out = _copy(source, files, copy, captures if drop_duplicates else set(), reporter)
             # Refused here, a folder without training captures never becomes a data set.
             found = read_folder(copy, name)
@@ -104,14 +105,12 @@ def unfinished_imports(workspace: Workspace) -> list[UnfinishedImport]:
     """Copies that nobody works on any more: each can be gone on with, or thrown away."""
     found = []
     for folder in sorted(workspace.datasets.glob(f"{PREFIX}*")):
-        try:
-            source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))["source"]
-        except (OSError, ValueError, KeyError, TypeError):
-            source = ""
+        origin = _origin(folder)
         claim = _claim(folder)
         if claim is not None:
             os.close(claim)
-            found.append(UnfinishedImport(folder.name.removeprefix(PREFIX), str(source)))
+            name, source = folder.name.removeprefix(PREFIX), str(origin.get("source", ""))
+            found.append(UnfinishedImport(name, source, bool(origin.get("drop_duplicates"))))
     return found
 
 
@@ -143,17 +142,16 @@ def _files(source: Path, captures: set[Path]) -> list[tuple[Path, os.stat_result
         raise _unreadable(Path(error.filename or source), error) from error
 
 
-def _begin(copy: Path, source: Path, files: list[tuple[Path, os.stat_result]]) -> None:
+def _begin(
+    copy: Path, source: Path, drop_duplicates: bool, files: list[tuple[Path, os.stat_result]]
+) -> None:
     """Keep of an earlier copy what comes from the same source; make sure of the space.
 
     Raises:
         StorageError: if there is not enough.
     """
-    origin = {"source": str(source.absolute())}
-    try:
-        kept = json.loads((copy / SOURCE).read_text(encoding="utf-8")) == origin
-    except (OSError, ValueError):
-        kept = False
+    origin = {"source": str(source.absolute()), "drop_duplicates": drop_duplicates}
+    kept = _origin(copy).get("source") == origin["source"]
     wanted = {copy / file.relative_to(source) for file, _ in files if kept}
     for entry in sorted(copy.rglob("*"), reverse=True):
         if not entry.is_dir() and entry not in wanted:
@@ -168,6 +166,15 @@ def _begin(copy: Path, source: Path, files: list[tuple[Path, os.stat_result]]) -
             f"not enough space for {source}: {missing / 1e6:,.0f} MB to copy, "
             f"{free / 1e6:,.0f} MB free in {copy.parent}"
         )
+
+
+def _origin(copy: Path) -> dict[str, object]:
+    """Where an unfinished copy comes from; empty where that cannot be read."""
+    try:
+        origin = json.loads((copy / SOURCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return origin if isinstance(origin, dict) else {}
 
 
 def _copy(

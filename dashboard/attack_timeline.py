@@ -1,0 +1,59 @@
+"""When a capture was attacked, and with what, as a Plotly figure."""
+
+import plotly.graph_objects as go
+
+from core.captures.catalogue import CaptureFacts
+from dashboard.figures import LEGEND
+from dashboard.palette import ATTACK, BENIGN, GRID
+
+COLORS = (ATTACK, "#2f7fc1", "#e0960a", "#b565a7", "#0a9a74", "#4fb3d9")
+"""One for each attack of a capture, in turn."""
+
+
+def attack_timeline(facts: CaptureFacts) -> go.Figure:
+    """Frames of each attack over time, stacked on the frames that are none."""
+    unit, per = ("s", "frames/s") if facts.duration_s else ("frame", "share of frames")
+    position = [(i + 0.5) * facts.bin_width for i in range(len(facts.bin_frames))]
+    attacked = [sum(parts) for parts in zip(*facts.bin_attacked.values(), strict=True)]
+    benign = [n - a for n, a in zip(facts.bin_frames, attacked, strict=True)]
+    figure = go.Figure()
+    for number, (name, frames) in enumerate({"no attack": benign, **facts.bin_attacked}.items()):
+        figure.add_bar(
+            x=position,
+            y=[n / facts.bin_width for n in frames],
+            width=facts.bin_width,
+            name=name,
+            marker={
+                "color": COLORS[(number - 1) % len(COLORS)] if number else BENIGN,
+                "opacity": 1 if number else 0.45,
+                "line": {"width": 0},
+            },
+            customdata=frames,
+            hovertemplate="%{customdata:,} frames<extra>" + name + "</extra>",
+        )
+    figure.update_layout(
+        barmode="stack",
+        bargap=0,
+        height=250,
+        margin={"l": 60, "r": 10, "t": 10, "b": 50},
+        xaxis={"title": f"time since the first frame ({unit})" if unit == "s" else unit},
+        yaxis={"title": per, "gridcolor": GRID},
+        legend=LEGEND,
+        hovermode="x unified",
+    )
+    return figure
+
+
+def in_words(facts: CaptureFacts) -> str:
+    """The same for those who cannot see the figure."""
+    parts = []
+    for name, frames in facts.bin_attacked.items():
+        hit = [i for i, n in enumerate(frames) if n]
+        begin, end = hit[0] * facts.bin_width, (hit[-1] + 1) * facts.bin_width
+        where = (
+            f"{begin:.1f} s to {end:.1f} s"
+            if facts.duration_s
+            else f"frame {begin:,.0f} to {end:,.0f}"
+        )
+        parts.append(f"{name}: {facts.attacks[name]:,} frames from {where}")
+    return "; ".join(parts)
