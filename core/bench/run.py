@@ -19,6 +19,7 @@ from core.bench.plain_readers import (
     read_can_train_and_test_csv_plainly,
     read_candump_plainly,
 )
+from core.bench.scale import FRAMES, measure_scale
 from core.cache.predictions import FusionPredictionCache
 from core.captures.formats import can_train_and_test_csv, can_train_and_test_parquet, candump
 from core.captures.frame_table import FrameTable
@@ -50,7 +51,12 @@ PLAIN_FRAMES = 20_000
 PLAIN_UPDATES = 60
 
 
-def bench(device: str = "auto", duration_s: float = 240.0, reporter: Reporter | None = None) -> Any:
+def bench(
+    device: str = "auto",
+    duration_s: float = 240.0,
+    reporter: Reporter | None = None,
+    scale_frames: int = FRAMES,
+) -> Any:
     """Throughput of every stage, of its plain implementation, and the ratio of the two.
 
     On a CPU one thread is used and its CPU time counts, which a busy machine disturbs less; on a
@@ -59,11 +65,13 @@ def bench(device: str = "auto", duration_s: float = 240.0, reporter: Reporter | 
 
     Args:
         duration_s: seconds of generated traffic.
+        scale_frames: frames of the stream to a graph store on disk.
 
     Returns:
         ``frames_per_s`` (captures to graphs), ``parse_frames_per_s`` (per format), ``graphs_per_s``
         (both detectors' scores), ``updates_per_s``, ``transitions_per_s``, ``policy_ms`` (50 x 50
-        map); the same under ``plain`` and ``ratio``; ``device``, ``frames``, ``peak_memory_mb``.
+        map); the same under ``plain`` and ``ratio``; ``scale`` (:func:`core.bench.scale
+        .measure_scale`); ``device``, ``frames``, ``peak_memory_mb``.
     """
     where = resolve_device(device)
     torch.set_num_threads(1)
@@ -73,14 +81,18 @@ def bench(device: str = "auto", duration_s: float = 240.0, reporter: Reporter | 
     stages = (_graphs, _parsing, _scoring, _fusion)
     for number, stage in enumerate(stages):
         if reporter:
-            reporter.progress("bench", number / len(stages), stage.__name__.removeprefix("_"))
+            reporter.progress("bench", 0.9 * number / len(stages), stage.__name__.removeprefix("_"))
         measured = stage(table, where)
         fast |= measured[0]
         plain |= measured[1]
+    if reporter:
+        reporter.progress("bench", 0.9, f"{scale_frames} frames to disk")
+    scale = measure_scale(scale_frames)
     return {
         "device": str(where),
         "frames": len(table),
         **fast,
+        "scale": scale,
         "plain": plain,
         "ratio": _ratio(fast, plain),
         "peak_memory_mb": round(_peak_memory_mb()),

@@ -11,6 +11,7 @@ MEASURED = {
     "frames_per_s": 2_000_000.0,
     "parse_frames_per_s": {"candump": 500.0, "can-train-and-test-parquet": 900.0},
     "policy_ms": 2.0,
+    "scale": {"frames": 9000, "growth": 1.01, "peak_memory_mb": 120},
     "plain": {"frames_per_s": 40_000.0, "parse_frames_per_s": {"candump": 50.0}, "policy_ms": 90.0},
     "ratio": {"frames_per_s": 50.0, "parse_frames_per_s": {"candump": 10.0}, "policy_ms": 45.0},
     "peak_memory_mb": 300,
@@ -18,31 +19,31 @@ MEASURED = {
 
 
 @pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Stands in for the measurement."""
-    devices: list[str] = []
+    asked: list[tuple[str, int]] = []
 
-    def bench(device: str, reporter: Any) -> Any:
-        devices.append(device)
+    def bench(device: str, reporter: Any, scale_frames: int) -> Any:
+        asked.append((device, scale_frames))
         reporter.progress("bench", 0.5, "half")
         return MEASURED
 
     monkeypatch.setattr("core.bench.run.bench", bench)
-    return devices
+    return asked
 
 
 def test_json_is_all_there_is_on_standard_output(
-    asked: list[str], capsys: pytest.CaptureFixture[str]
+    asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["bench", "--json", "--device", "cpu"]) == 0
+    assert main(["bench", "--json", "--device", "cpu", "--frames", "5000"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == MEASURED
     assert "bench" in err
-    assert asked == ["cpu"]
+    assert asked == [("cpu", 5000)]
 
 
 def test_a_table_shows_figure_plain_and_ratio(
-    asked: list[str], capsys: pytest.CaptureFixture[str]
+    asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench"]) == 0
     rows = {}
@@ -52,7 +53,8 @@ def test_a_table_shows_figure_plain_and_ratio(
     assert rows["frames_per_s"] == ("2,000,000.0", "40,000.0", "50.0")
     assert rows["parse_frames_per_s candump"] == ("500.0", "50.0", "10.0")
     assert rows["parse_frames_per_s can-train-and-test-parquet"] == ("900.0", "-", "-")
-    assert asked == ["auto"]
+    assert rows["scale growth"] == ("1.0", "-", "-")
+    assert asked == [("auto", 10_000_000)]
 
 
 def test_cuda_where_there_is_none(
@@ -65,3 +67,8 @@ def test_cuda_where_there_is_none(
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_too_few_frames_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--frames", "0"]) == 2
+    assert "at least 1000, got 0" in capsys.readouterr().err

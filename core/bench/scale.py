@@ -1,0 +1,91 @@
+"""Whether a capture larger than memory costs no more per frame than a small one.
+
+Runs in a process of its own, whose peak of memory is that of the stream alone::
+
+    python -m core.bench.scale FRAMES FOLDER
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import core
+from core.captures.frame_table import FrameTable
+from core.captures.simulator import simulate_recording, simulate_vehicle
+from core.graphs.build import build_graphs_on_disk
+
+FRAMES = 10_000_000
+SMALL_FRAMES = 1_000_000
+BLOCK_S = 120.0
+"""Seconds of generated traffic that are repeated for as long as it takes."""
+
+
+def measure_scale(frames: int = FRAMES) -> dict[str, float]:
+    """Generated traffic streamed to a graph store on disk, in a process of its own.
+
+    Returns:
+        ``frames``, ``frames_per_s``, ``small_frames_per_s`` (of 1 M frames, best of three),
+        ``growth`` (time per frame over that of the small stream), both of CPU time;
+        ``peak_memory_mb`` (of the process, imports included) and ``store_mb`` (on disk).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "core.bench.scale", str(frames), folder]
+        root = Path(core.__file__).parents[1]
+        done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE)
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
+
+
+def stream(block: FrameTable, frames: int) -> Iterator[FrameTable]:
+    """``frames`` frames: a block of traffic again and again, as its clock goes on."""
+    step = block.timestamp[-1] - block.timestamp[0] + 1e-3
+    for number in range(-(-frames // len(block))):
+        rows = slice(0, min(len(block), frames - number * len(block)))
+        columns: dict[str, Any] = {
+            name: getattr(block, name)[rows]
+            for name in ("arbitration_id", "flags", "length", "payload", "label", "attack")
+        }
+        yield replace(block, timestamp=block.timestamp[rows] + number * step, **columns)
+
+
+def _measure(frames: int, folder: Path) -> dict[str, float]:
+    block = simulate_recording(simulate_vehicle(0), BLOCK_S, seed=0)
+    small_frames = min(SMALL_FRAMES, frames)
+    small = min(_seconds(block, small_frames, folder / "small") for _ in range(3))
+    seconds = _seconds(block, frames, folder / "large")
+    per_frame = seconds / frames
+    return {
+        "frames": frames,
+        "frames_per_s": 1 / per_frame,
+        "small_frames_per_s": small_frames / small,
+        "growth": per_frame / (small / small_frames),
+        "peak_memory_mb": round(_peak_memory_mb()),
+        "store_mb": round(sum(f.stat().st_size for f in (folder / "large").iterdir()) / 2**20),
+    }
+
+
+def _seconds(block: FrameTable, frames: int, folder: Path) -> float:
+    start = time.process_time()
+    build_graphs_on_disk(stream(block, frames), folder)
+    return time.process_time() - start
+
+
+def _peak_memory_mb() -> float:
+    """Largest resident memory of this process since it began."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: what getrusage says may be the peak of the parent process.
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_measure(int(sys.argv[1]), Path(sys.argv[2]))))

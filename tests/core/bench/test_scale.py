@@ -1,0 +1,22 @@
+import numpy as np
+import pytest
+
+from core.bench.scale import measure_scale, stream
+from tests.core.small_dataset import recording
+
+
+def test_a_stream_repeats_its_block_and_its_clock_goes_on() -> None:
+    block = recording(0, 0.5)
+    frames = 2 * len(block) + 7
+    parts = list(stream(block, frames))
+    assert [len(part) for part in parts] == [len(block), len(block), 7]
+    np.testing.assert_array_equal(parts[2].payload, block.payload[:7])
+    assert (np.diff(np.concatenate([part.timestamp for part in parts])) >= 0).all()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_capture() -> None:
+    few, many = measure_scale(100_000), measure_scale(3_000_000)
+    assert many["store_mb"] > 100
+    assert many["peak_memory_mb"] < few["peak_memory_mb"] + 30
+    assert many["growth"] < 3  # Far above what is asked of a quiet machine.
