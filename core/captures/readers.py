@@ -6,11 +6,27 @@ from pathlib import Path
 
 from core.captures import arrow_io
 from core.captures.formats import (
+    asc,
+    battery_emulator,
+    blf,
     can_train_and_test_csv,
     can_train_and_test_parquet,
     candump,
+    candump_console,
+    canhacker,
+    ciciov2024,
+    crtd,
+    daga,
+    gvret,
+    hcrl_challenge,
+    hcrl_csv,
+    j1939_csv,
+    mf4,
+    otids,
+    trc,
 )
 from core.captures.frame_table import FrameTable
+from core.captures.text import is_packed, read_text
 from core.errors import CaptureError
 
 HEAD_BYTES = 1 << 16
@@ -33,11 +49,25 @@ class Reader:
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
-        Reader(
-            can_train_and_test_csv.NAME,
-            (".csv",),
-            can_train_and_test_csv.sniff,
-            can_train_and_test_csv.read,
+        *(
+            Reader(module.NAME, suffixes, module.sniff, module.read)
+            for module, suffixes in (
+                (can_train_and_test_csv, (".csv",)),
+                (candump, (".log",)),
+                (candump_console, ()),
+                (hcrl_csv, ()),
+                (hcrl_challenge, ()),
+                (otids, ()),
+                (gvret, ()),
+                (ciciov2024, ()),
+                (j1939_csv, ()),
+                (daga, ()),
+                (asc, (".asc",)),
+                (trc, (".trc",)),
+                (canhacker, ()),
+                (crtd, (".crtd",)),
+                (battery_emulator, ()),
+            )
         ),
         Reader(
             can_train_and_test_parquet.NAME,
@@ -46,7 +76,8 @@ READERS: dict[str, Reader] = {
             can_train_and_test_parquet.read,
             binary=True,
         ),
-        Reader(candump.NAME, (".log",), candump.sniff, candump.read),
+        Reader(blf.NAME, (".blf",), blf.sniff, blf.read, binary=True),
+        Reader(mf4.NAME, (".mf4", ".mdf"), mf4.sniff, mf4.read, binary=True),
         Reader(arrow_io.NAME, (".arrow",), arrow_io.sniff, arrow_io.load, binary=True),
     )
 }
@@ -73,6 +104,8 @@ def read_capture(path: Path, format: str | None = None) -> FrameTable:
             f"{path}: {_look(head)} that is no known capture format; expected one of "
             f"{', '.join(READERS)}"
         )
+    if reader.binary and is_packed(path):
+        raise CaptureError(f"{path}: is gzip-compressed; {reader.name} must be unpacked first")
     return reader.read(path)
 
 
@@ -86,23 +119,24 @@ def detect(path: Path, head: bytes) -> Reader | None:
     score, best = max(scored, key=lambda item: item[0])
     if score >= LIKELY:
         return best
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     for reader in READERS.values():
-        if path.suffix.lower() in reader.suffixes and (reader.binary or not is_binary(head)):
+        if suffix in reader.suffixes and (reader.binary or not is_binary(head)):
             return reader
     return best if score > 0 else None
 
 
 def read_head(path: Path) -> bytes:
-    """The start of a file.
+    """The start of a file's content: unpacked where it is gzip-compressed, as UTF-8 if it is text.
 
     Raises:
-        CaptureError: if it is missing, empty, no file, or cannot be read.
+        CaptureError: if it is missing, empty, no file, damaged gzip data, or cannot be read.
     """
     try:
         if path.is_dir():
             raise CaptureError(f"{path}: is a folder; expected a capture file")
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        path.open("rb").close()
+        head = next(read_text(path, HEAD_BYTES), b"")
     except FileNotFoundError as error:
         raise CaptureError(f"{path}: there is no such file") from error
     except (OSError, ValueError) as error:
@@ -121,6 +155,4 @@ def is_binary(head: bytes) -> bool:
 
 
 def _look(head: bytes) -> str:
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip-compressed data"
     return "binary data" if is_binary(head) else "text"

@@ -19,12 +19,15 @@ from core.captures.frame_table import EXTENDED, FrameTable, Skipped
 from core.errors import CaptureError
 
 STANDARD_MAX, EXTENDED_MAX = 0x7FF, 0x1FFF_FFFF
+MOST_ATTACKS, MOST_BUSES = 1000, 100
 EXAMPLES_PER_REASON = 3
 EXAMPLE_LENGTH = 120
 ABSOLUTE_FROM_S = 1e8
 """Times from here on (1973) are dates; smaller ones count from some start."""
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# 2.00E+06
+_SPREADSHEET = re.compile(r"[0-9]+([.,][0-9]+)?[eE]\+[0-9]+")
 _HEX = re.compile(r"[0-9A-Fa-f]*")
 _LABELS = {
     **dict.fromkeys(("1", "1.0", "true", "t", "attack"), 1),
@@ -37,7 +40,11 @@ class BadLine(ValueError):
 
 
 class Row(NamedTuple):
-    """One frame, read the slow way. ``label`` is 0 or 1, or -1 where the line has none."""
+    """One frame, read the slow way.
+
+    ``label`` is 0, or 1 and up for the attacks in the order of their names, or -1 where the line
+    has none.
+    """
 
     timestamp: float
     arbitration_id: int
@@ -49,14 +56,17 @@ class Row(NamedTuple):
 
 @dataclass
 class Columns:
-    """``F`` frames while they are read; like a frame table, with ``label`` -1 where unknown."""
+    """``F`` frames while they are read; like a frame table, but for the labels.
+
+    ``label`` is -1 where unknown, 0 where not attacked, else 1 + the index of the attack's name.
+    """
 
     timestamp: npt.NDArray[np.float64]
     arbitration_id: npt.NDArray[np.uint32]
     flags: npt.NDArray[np.uint8]
     length: npt.NDArray[np.uint8]
     payload: npt.NDArray[np.uint8]
-    label: npt.NDArray[np.int8]
+    label: npt.NDArray[np.signedinteger]
 
     @classmethod
     def empty(cls, frames: int, width: int = 8) -> "Columns":
@@ -67,7 +77,7 @@ class Columns:
             np.zeros(frames, np.uint8),
             np.zeros(frames, np.uint8),
             np.zeros((frames, width), np.uint8),
-            np.full(frames, -1, np.int8),
+            np.full(frames, -1, np.int16),
         )
 
     def put(self, index: int, row: Row) -> None:
@@ -122,6 +132,82 @@ class Quarantine:
         return Skipped(dict(self.counts), tuple(self.examples))
 
 
+class AttackNames:
+    """The attacks of a capture, numbered as they come."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._labels: dict[str, int] = {}
+
+    def label(self, name: str) -> int:
+        """1 + the index of an attack's name.
+
+        Raises:
+            BadLine: if there are more than 1,000: those are no classes.
+        """
+        label = self._labels.get(name)
+        if label is None:
+            if len(self.names) >= MOST_ATTACKS:
+                raise BadLine(f"attack class beyond the first {MOST_ATTACKS}")
+            self.names.append(name[:EXAMPLE_LENGTH])
+            label = self._labels[name] = len(self.names)
+        return label
+
+
+class Buses:
+    """The buses named in a capture: a frame table holds one bus, so several are worth a warning."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = {}
+
+    def see(self, name: str) -> None:
+        """Note a bus."""
+        if len(self.names) < MOST_BUSES:
+            self.names[name[:EXAMPLE_LENGTH]] = None
+
+    def warnings(self) -> tuple[str, ...]:
+        """A warning where there are several."""
+        if len(self.names) < 2:
+            return ()
+        return (
+            f"mixed buses in one file: {', '.join(sorted(self.names))}; equal ids of different "
+            "buses are taken as one",
+        )
+
+
+def exact_byte(text: str) -> int:
+    """Two hexadecimal digits (a single one is what is left of a cut-off line).
+
+    Raises:
+        BadLine: otherwise.
+    """
+    if len(text) != 2 or not _HEX.fullmatch(text):
+        raise BadLine("a payload byte is not two hexadecimal digits")
+    return int(text, 16)
+
+
+def exact_bytes(fields: Sequence[str], length: int) -> bytes:
+    """The first ``length`` of the fields, one byte each.
+
+    Raises:
+        BadLine: if there are fewer, or one is no byte.
+    """
+    if len(fields) < length:
+        raise BadLine("fewer bytes than the DLC says")
+    return bytes(exact_byte(field) for field in fields[:length])
+
+
+def exact_length(text: str, most: int = 8) -> int:
+    """A decimal DLC up to ``most``.
+
+    Raises:
+        BadLine: otherwise.
+    """
+    if not re.fullmatch("[0-9]{1,3}", text) or int(text) > most:
+        raise BadLine(f"DLC is not 0 to {most}")
+    return int(text)
+
+
 def exact_timestamp(text: str) -> float:
     """Seconds, rounded to the nearest float64.
 
@@ -146,6 +232,8 @@ def exact_id(text: str) -> int:
     """
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     if not 1 <= len(digits) <= 8 or not _HEX.fullmatch(digits):
+        if _SPREADSHEET.fullmatch(text):
+            raise BadLine("id was turned into a number by a spreadsheet")
         raise BadLine("id is not hexadecimal")
     value = int(digits, 16)
     if value > EXTENDED_MAX:
@@ -195,10 +283,16 @@ def build_table(
     format: str,
     columns: Columns,
     quarantine: Quarantine,
-    attack_name: str,
+    attack_name: str | Sequence[str],
     warnings: Sequence[str] = (),
+    *,
+    timed: bool = True,
 ) -> FrameTable:
     """The frame table of what was read.
+
+    Args:
+        attack_name: of all attacked frames, or the names that the labels number from 1.
+        timed: whether the format has times; else frames have an order only.
 
     Raises:
         CaptureError: if nothing could be used; the message says why.
@@ -227,7 +321,14 @@ def build_table(
     if labelled and not known.all():
         unknown = int(np.count_nonzero(~known))
         notes.append(f"{unknown} frames have no label and are taken as not attacked")
-    attacked = columns.label == 1
+    if not timed:
+        notes.append(
+            "no time column: only the order of the frames is known, timing features are off"
+        )
+    attacked = columns.label > 0
+    names = (attack_name,) if isinstance(attack_name, str) else tuple(attack_name)
+    used = np.unique(columns.label[attacked])
+    attack = np.searchsorted(used, columns.label).astype(np.int16)
     absolute = np.count_nonzero(columns.timestamp >= ABSOLUTE_FROM_S) * 2 > frames
     return FrameTable(
         timestamp=columns.timestamp,
@@ -236,11 +337,11 @@ def build_table(
         length=columns.length,
         payload=columns.payload,
         label=attacked.astype(np.uint8),
-        attack=np.where(attacked, np.int16(0), np.int16(-1)),
-        attack_names=(attack_name,) if attacked.any() else (),
+        attack=np.where(attacked, attack, np.int16(-1)),
+        attack_names=tuple(names[label - 1] for label in used),
         labelled=labelled,
         format=format,
-        time="absolute" if absolute else "relative",
+        time=("absolute" if absolute else "relative") if timed else "missing",
         skipped=quarantine.skipped(),
         warnings=tuple(notes),
     )

@@ -4,9 +4,15 @@ Fields are found as positions in the byte buffer and read eight characters at a 
 64-bit word per field and line, on which the usual word-parallel tricks work for all lines at once.
 """
 
+import codecs
+import gzip
+import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +25,11 @@ Mask = npt.NDArray[np.bool_]
 
 BLOCK_BYTES = 512 << 10
 """Text parsed at a time: small enough that the columns of a block stay in the processor's cache."""
+MAX_LINE = 1 << 16
+"""Characters of the longest line that may be a frame; what is longer is set aside unread."""
+UNPACKED_SHARE = 0.25
+"""Of the machine's memory: what a compressed capture may unpack to."""
+GZIP_MAGIC = b"\x1f\x8b"
 PAD = 192
 """Bytes before and after the text, so that a word may be read beyond any field (64 bytes = 128)."""
 
@@ -131,34 +142,121 @@ def split_lines(block: bytes, delimiters: str) -> Lines:
     return Lines(text, start, end, first_cut, newline - first_cut, cuts)
 
 
-def read_blocks(path: Path, skip_bytes: int = 0) -> Iterator[bytes]:
-    """Blocks of whole lines; the last one gets its newline where the file lacks it.
+def unpacked_limit() -> int:
+    """Bytes that a compressed capture may unpack to: a share of this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(memory * UNPACKED_SHARE)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is gzip-compressed, by its content.
 
     Raises:
         CaptureError: if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
-            file.seek(skip_bytes)
-            rest = b""
-            while chunk := file.read(BLOCK_BYTES):
-                whole, newline, tail = chunk.rpartition(b"\n")
-                if newline:
-                    yield rest + whole + newline
-                    rest = tail
-                else:
-                    rest += tail
-            if rest:
-                yield rest + b"\n"
+            return file.read(2) == GZIP_MAGIC
     except OSError as error:
         raise CaptureError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_chunks(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """A file's bytes, unpacked where it is gzip-compressed, about ``size`` at a time.
+
+    Raises:
+        CaptureError: if the file cannot be read, is compressed and damaged, or would unpack to
+            more than :func:`unpacked_limit`.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == GZIP_MAGIC
+            file.seek(0)
+            source: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
+            limit, total = unpacked_limit(), 0
+            while chunk := source.read(size):
+                total += len(chunk)
+                if packed and total > limit:
+                    raise CaptureError(
+                        f"{path}: unpacks to more than {limit >> 20} MiB, a quarter of the memory; "
+                        "unpack it and split it up"
+                    )
+                yield chunk
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CaptureError(f"{path}: damaged or cut-off gzip data: {error}") from error
+    except OSError as error:
+        raise CaptureError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_text(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """Like :func:`read_chunks`, as UTF-8 (or near it) with newlines that this module knows.
+
+    A byte order mark goes, UTF-16 with one is converted, and where the first chunk has only
+    carriage returns, those become newlines.
+
+    Raises:
+        CaptureError: as :func:`read_chunks`.
+    """
+    chunks = read_chunks(path, size)
+    first = next(chunks, b"")
+    chunks = chain((first,), chunks)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        chunks = _from_utf16(chunks)
+        first = next(chunks, b"")
+        chunks = chain((first,), chunks)
+    only_returns = b"\r" in first and b"\n" not in first
+    for index, chunk in enumerate(chunks):
+        if index == 0:
+            chunk = chunk.removeprefix(codecs.BOM_UTF8)
+        yield chunk.replace(b"\r", b"\n") if only_returns else chunk
+
+
+def _from_utf16(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+    for chunk in chunks:
+        if text := decoder.decode(chunk):
+            yield text.encode("utf-8", "replace")
+
+
+def first_line(path: Path) -> bytes:
+    """The first line of a text, with its newline, up to ``MAX_LINE``.
+
+    Raises:
+        CaptureError: as :func:`read_chunks`.
+    """
+    line, newline, _ = next(read_text(path), b"").partition(b"\n")
+    return (line + newline)[:MAX_LINE]
+
+
+def read_blocks(path: Path, skip_bytes: int = 0) -> Iterator[bytes]:
+    """Blocks of whole lines; the last one gets its newline where the file lacks it.
+
+    A line far longer than ``MAX_LINE`` loses its middle, so that it cannot fill the memory.
+
+    Args:
+        skip_bytes: of the text to leave out at its start, at most ``MAX_LINE``.
+
+    Raises:
+        CaptureError: as :func:`read_chunks`.
+    """
+    rest = b""
+    for chunk in read_text(path):
+        chunk, skip_bytes = chunk[skip_bytes:], 0
+        whole, newline, tail = chunk.rpartition(b"\n")
+        if newline:
+            yield rest + whole + newline
+            rest = tail
+        elif len(rest) <= MAX_LINE:
+            rest += tail
+    if rest:
+        yield rest + b"\n"
 
 
 def read_lines(
     path: Path,
     delimiters: str,
     fast: Callable[[Lines], tuple[Columns, Mask]],
-    exact: Callable[[str], Row],
+    exact: Callable[[str], Row | None],
     *,
     skip_bytes: int = 0,
     first_line: int = 1,
@@ -168,7 +266,8 @@ def read_lines(
     Args:
         delimiters: characters at which ``fast`` wants lines cut.
         fast: columns ``[L]`` of a block, and where ``[L]`` they can be relied on.
-        exact: reads one of the other lines, or raises :class:`BadLine`.
+        exact: reads one of the other lines, or raises :class:`BadLine`; None for a line that
+            rightly is no frame (a comment, a heading).
         skip_bytes: header, not to be read as frames.
         first_line: number of the first line read.
 
@@ -187,13 +286,79 @@ def read_lines(
             if not text.strip():
                 continue
             try:
-                columns.put(index, exact(text))
-                good[index] = True
+                if len(text) > MAX_LINE:
+                    raise BadLine(f"line is longer than {MAX_LINE} characters")
+                row = exact(text)
             except BadLine as bad:
                 quarantine.add(first_line + index, str(bad), text)
+                continue
+            if row is not None:
+                columns.put(index, row)
+                good[index] = True
         parts.append(columns.select(good))
         first_line += len(lines)
     return concatenate(parts), quarantine
+
+
+def nothing_fast(lines: Lines) -> tuple[Columns, Mask]:
+    """For :func:`read_lines`: no line is read in columns, each goes to ``exact``."""
+    return Columns.empty(len(lines)), np.zeros(len(lines), bool)
+
+
+def read_spaced_bytes(
+    text: Text, start: Positions, length: Positions, separator: str
+) -> tuple[npt.NDArray[np.uint8], Mask]:
+    """``length`` (0 to 8) bytes of two hexadecimal digits, one separator between them.
+
+    Returns:
+        Payload ``[L, 8]`` padded with zeros, and where it holds.
+    """
+    good = (length >= 0) & (length <= 8)
+    length = np.where(good, length, 0)
+    there = np.arange(8) < length[:, None]
+    words = text.words[start[:, None] + 3 * np.arange(8)]
+    pairs = np.where(there, _PAIRS[(words & np.uint64(0xFFFF)).astype(np.intp)], 0)
+    between = ((words >> np.uint64(16)) & np.uint64(0xFF)) == ord(separator)
+    good &= ~(pairs & _INVALID).any(axis=1)
+    good &= (between | (np.arange(1, 9) >= length[:, None])).all(axis=1)
+    return pairs.astype(np.uint8), good
+
+
+def read_integer(
+    text: Text, start: Positions, end: Positions
+) -> tuple[npt.NDArray[np.int64], Mask]:
+    """Number of 1 to 15 decimal digits in each field, and where it holds ``[L]``."""
+    digits = end - start
+    good = (digits >= 1) & (digits <= 15)
+    digits = np.where(good, digits, 0)
+    low, low_good = _eight_digits(text.words[end - 8], np.minimum(digits, 8))
+    high, high_good = _eight_digits(text.words[end - 16], np.maximum(digits - 8, 0))
+    return high * 100_000_000 + low, good & low_good & high_good
+
+
+def distinct(
+    text: Text, start: Positions, end: Positions, where: Mask, most: int = 32
+) -> Iterator[tuple[str, Mask]]:
+    """Each text that a field has ``where`` told, and the lines ``[L]`` that have it.
+
+    Stops after ``most`` texts: the lines of the others are in no mask.
+    """
+    left = where.copy()
+    for _ in range(most):
+        if not left.any():
+            return
+        index = int(left.argmax())
+        literal = text.characters[start[index] : end[index]].tobytes()[:PAD]
+        same = left & (end - start == len(literal))
+        for offset in range(0, len(literal), 8):
+            part = literal[offset : offset + 8]
+            word = np.uint64(int.from_bytes(part, "little"))
+            at = np.where(same, start, PAD) + offset
+            same &= (text.words[at] & _LOW[len(part)]) == word
+        # A field longer than PAD is never the same as its cut-off text.
+        left &= ~same
+        left[index] = False
+        yield literal.decode("utf-8", "replace"), same
 
 
 def read_hex_bytes(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from core.captures.formats.csv_columns import head_names, header_names
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
     STANDARD_MAX,
@@ -32,6 +33,7 @@ from core.captures.rows import (
 from core.captures.text import (
     Lines,
     equals,
+    first_line,
     hex_characters,
     read_decimal,
     read_hex_bytes,
@@ -48,15 +50,9 @@ NEEDED = ("timestamp", "arbitration_id", "data_field")
 LABELS = ("attack", "label")
 
 
-def header_names(line: bytes) -> list[str]:
-    """Column names of a header line, in lower case, without quotes and byte order mark."""
-    text = line.decode("utf-8-sig", errors="replace").strip()
-    return [name.strip(" \"'\t").lower() for name in text.split(",")]
-
-
 def sniff(head: bytes) -> float:
     """1 for a header with the needed columns, less for one with only some of the telling ones."""
-    names = header_names(head.split(b"\n", 1)[0])
+    names = head_names(head)
     if set(NEEDED) <= set(names):
         return 1.0
     return 0.4 * ("data_field" in names) + 0.1 * ("arbitration_id" in names)
@@ -68,11 +64,7 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
     """
-    try:
-        with path.open("rb") as file:
-            header = file.readline(1 << 16)
-    except OSError as error:
-        raise CaptureError(f"{path}: cannot be read: {error.strerror or error}") from error
+    header = first_line(path)
     layout = _Layout(path, header_names(header))
     columns, quarantine = read_lines(
         path, ",.", layout.fast, layout.exact, skip_bytes=len(header), first_line=2

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from core.captures.formats.intervals import label_from_json
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
     EXTENDED_MAX,
     STANDARD_MAX,
     BadLine,
+    Buses,
     Columns,
     Row,
     build_table,
@@ -30,6 +32,7 @@ from core.captures.rows import (
 from core.captures.text import (
     Lines,
     decimal_characters,
+    distinct,
     equals,
     hex_characters,
     read_decimal,
@@ -59,13 +62,32 @@ def sniff(head: bytes) -> float:
 
 
 def read(path: Path) -> FrameTable:
-    """Read a candump log; labelled if its lines carry flags (the first one says attacked).
+    """Read a candump log.
+
+    Labelled if its lines carry flags (the first one says attacked), or else if a JSON file beside
+    it names the attacks (see :mod:`core.captures.formats.intervals`).
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    columns, quarantine = read_lines(path, " \t.#", _fast, exact)
-    return build_table(path, NAME, columns, quarantine, "malicious")
+    buses = Buses()
+
+    def fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        columns, good = _fast(lines)
+        named = np.zeros(len(lines), bool)
+        for name, where in distinct(lines.text, *lines.field(2), good):
+            buses.see(name)
+            named |= where
+        return columns, named
+
+    def slow(line: str) -> Row:
+        row = exact(line)
+        buses.see(line.split(")", 1)[1].split(maxsplit=1)[0])
+        return row
+
+    columns, quarantine = read_lines(path, " \t.#", fast, slow)
+    attack_name, notes = label_from_json(path, columns)
+    return build_table(path, NAME, columns, quarantine, attack_name, buses.warnings() + notes)
 
 
 def exact(line: str) -> Row:

@@ -52,7 +52,7 @@ def test_a_line_is_read_as_the_format_says(tmp_path: Path, line: str, expected: 
         ("1.5,2C0,11223344556677889,0", "payload is longer than 8 bytes"),
         ("1.5,2C0,1x,0", "payload is not hexadecimal"),
         ("1.5,,11,0", "id is not hexadecimal"),
-        ("1.5,2.00E+06,11,0", "id is not hexadecimal"),
+        ("1.5,2.00E+06,11,0", "id was turned into a number by a spreadsheet"),
         ("1.5,123456789,11,0", "id is not hexadecimal"),
         ("1.5,20000000,11,0", "id is beyond 29 bits"),
         (",2C0,11,0", "timestamp is missing"),

@@ -7,7 +7,7 @@ import pytest
 
 from core.captures import arrow_io
 from core.captures.formats import can_train_and_test_csv, can_train_and_test_parquet, candump
-from core.captures.readers import READERS, read_capture
+from core.captures.readers import read_capture
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import table_of, write_text
 
@@ -21,7 +21,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".log", ".arrow", ".txt", ""])
-@pytest.mark.parametrize("name", list(READERS))
+@pytest.mark.parametrize("name", list(WRITERS))
 def test_content_decides_whatever_the_ending_says(tmp_path: Path, name: str, suffix: str) -> None:
     path = tmp_path / f"capture{suffix}"
     WRITERS[name](TABLE, path)
@@ -49,8 +49,12 @@ def test_a_named_format_overrules_content_and_ending(tmp_path: Path) -> None:
         read_capture(path, "can-train-and-test-csv")
     with pytest.raises(CaptureError, match="not a readable parquet file"):
         read_capture(path, "can-train-and-test-parquet")
-    with pytest.raises(CaptureError, match=r"no capture format 'asc'; there are .*candump"):
-        read_capture(path, "asc")
+    with pytest.raises(CaptureError, match="damaged BLF file"):
+        read_capture(path, "vector-blf")
+    with pytest.raises(CaptureError, match="damaged MDF file"):
+        read_capture(path, "mf4")
+    with pytest.raises(CaptureError, match=r"no capture format 'dbc'; there are .*candump"):
+        read_capture(path, "dbc")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,12 @@ def test_a_named_format_overrules_content_and_ending(tmp_path: Path) -> None:
         ("x.arrow", b"hello", "not a readable Arrow file"),
         ("x.csv", b"a,b\n1,2\n", "missing columns timestamp, arbitration_id, data_field"),
         ("x.txt", b"hello\nworld\n", "text that is no known capture format; expected one of can-"),
-        ("x.log.gz", gzip.compress(b"(1.5) can0 123#11\n"), "gzip-compressed data"),
+        ("x.log.gz", gzip.compress(b"(1.5) can0 123#11\n")[:-9], "damaged or cut-off gzip data"),
+        ("x.log.gz", gzip.compress(b"(1.5) can0 123#11\n")[:9], "damaged or cut-off gzip data"),
+        ("x.log.gz", gzip.compress(b""), "the file is empty"),
+        ("x.parquet.gz", gzip.compress(b"PAR1" + b"\0" * 99), "must be unpacked first"),
+        ("x.blf", b"LOGG" + b"\1" * 40, "damaged BLF file"),
+        ("x.mf4", b"MDF     4.10    " + b"\1" * 400, "damaged MDF file"),
     ],
 )
 def test_unusable_files_are_refused_with_the_reason(

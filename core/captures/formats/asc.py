@@ -1,0 +1,188 @@
+"""Vector ASC.
+
+::
+
+    date Sam Sep 30 15:06:13.191 2017
+    base hex  timestamps absolute
+       3.098426 1  18EBFF00x       Rx   d 8 01 A0 0F A6 60 3B D1 40  Length = 273910
+       2.584921 4 300              Tx   r 8
+       2.501000 1 ErrorFrame
+      30.005071 CANFD   2 Rx  300  Name  1 0 8  8 01 02 03 04 05 06 07 08 102203 133 303000
+
+Times are seconds from the start of the measurement, or from the line before where the header says
+``timestamps relative``. With ``base dec`` all numbers of a frame are decimal. Other events (status,
+statistics, transport protocol) are counted and told. Read line by line here, not with python-can,
+whose reader ends at the first damaged line; it is the measure in the tests.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
+from core.captures.rows import (
+    EXTENDED_MAX,
+    STANDARD_MAX,
+    BadLine,
+    Buses,
+    Row,
+    build_table,
+    exact_timestamp,
+)
+from core.captures.text import nothing_fast, read_lines
+
+NAME = "vector-asc"
+FD_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64)
+
+_HEADER = re.compile(
+    r"\s*(date\b|base\s+(hex|dec)|(no\s+)?internal\s+events|//|(begin|end)\s+trigger|;|#).*", re.I
+)
+_TIMED = re.compile(r"\s*(?P<time>-?\d+\.\d+)\s+(?P<rest>\S.*)")
+# 1  18EBFF00x       Rx   d 8 01 A0 0F A6 60 3B D1 40  Length = 273910
+_CLASSIC = re.compile(
+    r"(?P<bus>\d+)\s+(?P<id>\w+)\s+(?:Rx|Tx)\s+(?P<kind>[dr])\b\s*(?P<rest>.*)", re.I
+)
+_ERROR = re.compile(r"(?:CANFD\s+)?(?P<bus>\d+)\s+(?:(?:Rx|Tx)\s+)?ErrorFrame\b.*", re.I)
+# CANFD   2 Rx        300  Generic_Name_12      1 0 8  8 01 02 03 04 05 06 07 08   102203
+_FD = re.compile(
+    r"CANFD\s+(?P<bus>\d+)\s+(?:Rx|Tx)\s+(?P<id>[0-9A-Fa-f]+x?)\s+(?:(?P<name>\S*[^\s01]\S*|\S{2,})"
+    r"\s+)?(?P<brs>[01])\s+(?P<esi>[01])\s+(?P<dlc>[0-9A-Fa-f]+)\s+(?P<length>\d+)\b\s*(?P<rest>.*)",
+    re.I,
+)
+_FRAME = re.compile(r"(?:CANFD\s+)?\d+\s+\S+\s+(?:Rx|Tx)\b.*", re.I)
+
+
+def sniff(head: bytes) -> float:
+    """1 for the usual header, else the share of the first lines that are frames or events."""
+    text = head.decode("utf-8", "replace")
+    lines = [line for line in text.splitlines()[:50] if line.strip()]
+    if any(re.match(r"\s*base\s+(hex|dec)\b", line, re.I) for line in lines[:5]):
+        return 1.0
+    frames = 0
+    for line in lines:
+        timed = _TIMED.fullmatch(line)
+        frames += timed is not None and any(
+            kind.fullmatch(timed["rest"]) for kind in (_CLASSIC, _FD, _ERROR)
+        )
+    return frames / max(len(lines), 1)
+
+
+def read(path: Path) -> FrameTable:
+    """Read an ASC file; it has no labels.
+
+    Raises:
+        CaptureError: if the file cannot be read or holds no frame.
+    """
+    reader = _Reader()
+    columns, quarantine = read_lines(path, "", nothing_fast, reader.exact)
+    warnings = reader.buses.warnings()
+    if reader.events:
+        warnings += (f"{reader.events} events that are no frames (status, statistics) left out",)
+    if reader.relative:
+        columns.timestamp = np.cumsum(columns.timestamp)
+        warnings += ("times are relative to the line before and were added up",)
+    return build_table(path, NAME, columns, quarantine, "attack", warnings)
+
+
+class _Reader:
+    """What the lines before say about the following ones."""
+
+    def __init__(self) -> None:
+        self.base, self.relative = 16, False
+        self.since = 0.0
+        self.events = 0
+        self.buses = Buses()
+
+    def exact(self, line: str) -> Row | None:
+        """One line; None for a heading or an event that is no frame.
+
+        Raises:
+            BadLine: if it is neither.
+        """
+        timed = _TIMED.fullmatch(line)
+        if not timed:
+            if not _HEADER.fullmatch(line):
+                raise BadLine("not an ASC line")
+            if match := re.match(r"\s*base\s+(hex|dec)", line, re.I):
+                self.base = 16 if match[1].lower() == "hex" else 10
+                self.relative = bool(re.search(r"timestamps\s+relative", line, re.I))
+            return None
+        timestamp, rest = exact_timestamp(timed["time"]), timed["rest"]
+        if self.relative:
+            # The time since the last frame, events between them included.
+            timestamp = self.since = self.since + timestamp
+        row = self._frame(timestamp, rest)
+        if row is None:
+            self.events += 1
+        else:
+            self.since = 0.0
+        return row
+
+    def _frame(self, timestamp: float, rest: str) -> Row | None:
+        if match := _ERROR.fullmatch(rest):
+            row = Row(timestamp, 0, ERROR, 0, b"")
+        elif match := _CLASSIC.fullmatch(rest):
+            row = self._classic(timestamp, match)
+        elif match := _FD.fullmatch(rest):
+            row = self._fd(timestamp, match)
+        elif _FRAME.fullmatch(rest) and "J1939TP" not in rest:
+            raise BadLine("frame is not understood")
+        else:
+            return None
+        self.buses.see(match["bus"])
+        return row
+
+    def _classic(self, timestamp: float, match: re.Match[str]) -> Row:
+        number, flags = self._id(match["id"])
+        fields = match["rest"].split()
+        if match["kind"] in "rR":
+            # Only a first digit is a DLC: behind it, or alone, stand statistics.
+            asked = self._number(fields[0]) if fields and fields[0].isdigit() else 0
+            return Row(timestamp, number, flags | REMOTE, min(asked, 8), b"")
+        if not fields:
+            raise BadLine("DLC is missing")
+        dlc = self._number(fields[0])
+        if dlc > 15:
+            # Some tools write CAN FD frames like classical ones, with the length for a DLC.
+            if dlc not in FD_LENGTHS:
+                raise BadLine("DLC is beyond 15")
+            return Row(timestamp, number, flags | FD, dlc, self._bytes(fields[1:], dlc))
+        length = min(dlc, 8)
+        return Row(timestamp, number, flags, length, self._bytes(fields[1:], length))
+
+    def _fd(self, timestamp: float, match: re.Match[str]) -> Row:
+        number, flags = self._id(match["id"])
+        dlc, length = self._number(match["dlc"]), int(match["length"])
+        if dlc > 15 or length > 64:
+            raise BadLine("DLC is beyond 15")
+        if not length and dlc:
+            # CAN FD has no remote frames: this is a classical one on a CAN FD bus.
+            return Row(timestamp, number, flags | REMOTE, min(dlc, 8), b"")
+        payload = self._bytes(match["rest"].split(), length)
+        return Row(timestamp, number, flags | FD, length, payload)
+
+    def _number(self, text: str) -> int:
+        try:
+            return int(text[:12], self.base)
+        except ValueError:
+            raise BadLine("DLC is not a number") from None
+
+    def _id(self, text: str) -> tuple[int, int]:
+        digits = text.removesuffix("x").removesuffix("X")
+        extended = digits != text
+        try:
+            number = int(digits[:12], self.base)
+        except ValueError:
+            raise BadLine("id is not a number") from None
+        if number > (EXTENDED_MAX if extended else STANDARD_MAX):
+            raise BadLine(f"id is beyond {29 if extended else 11} bits")
+        return number, EXTENDED if extended else 0
+
+    def _bytes(self, fields: list[str], length: int) -> bytes:
+        if len(fields) < length:
+            raise BadLine("fewer bytes than the DLC says")
+        try:
+            return bytes(int(field[:8], self.base) for field in fields[:length])
+        except ValueError:
+            raise BadLine("payload is not made of bytes") from None

@@ -1,0 +1,77 @@
+"""The serial log of Battery-Emulator, as PuTTY keeps it.
+
+::
+
+    ] 00 00 00                                  the first line may be cut off
+    (683.70) RX0 7E0 [8] 03 22 E1 A1 00 00 00 00
+    (683.71) TX1 18FF1234 [2] 01 02
+
+The word before the identifier is direction and bus. Written from descriptions of the format and
+tested on files made from this grammar.
+"""
+
+import re
+from pathlib import Path
+
+from core.captures.frame_table import EXTENDED, FrameTable
+from core.captures.rows import (
+    STANDARD_MAX,
+    BadLine,
+    Buses,
+    Row,
+    build_table,
+    exact_bytes,
+    exact_id,
+    exact_length,
+    exact_timestamp,
+)
+from core.captures.text import nothing_fast, read_lines
+
+NAME = "battery-emulator"
+
+# (683.70) RX0 7E0 [8] 03 22 E1 A1 00 00 00 00
+_LINE = re.compile(
+    r"\s*\((?P<time>[^()]*)\)\s+(?:RX|TX)(?P<bus>\d*)\s+(?P<id>[0-9A-Fa-f]+)\s+"
+    r"\[(?P<length>\d+)\]\s*(?P<data>.*)"
+)
+
+
+def sniff(head: bytes) -> float:
+    """Share of the first lines that look like this format."""
+    lines = [line for line in head.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
+    return sum(bool(_LINE.fullmatch(line)) for line in lines) / max(len(lines), 1)
+
+
+def read(path: Path) -> FrameTable:
+    """Read a Battery-Emulator log; it has no labels.
+
+    Raises:
+        CaptureError: if the file cannot be read or holds no frame.
+    """
+    buses = Buses()
+
+    def exact(line: str) -> Row | None:
+        match = _LINE.fullmatch(line)
+        if not match:
+            if line.startswith("=~=~="):
+                return None  # PuTTY's heading
+            raise BadLine("not a Battery-Emulator line")
+        arbitration_id, length = exact_id(match["id"]), exact_length(match["length"], 64)
+        extended = len(match["id"]) > 3 or arbitration_id > STANDARD_MAX
+        if length > 8:
+            raise BadLine("DLC is not 0 to 8")
+        data = match["data"].split()
+        if len(data) > length:
+            raise BadLine("more bytes than the length says")
+        row = Row(
+            exact_timestamp(match["time"].strip()),
+            arbitration_id,
+            EXTENDED if extended else 0,
+            length,
+            exact_bytes(data, length),
+        )
+        buses.see(match["bus"])
+        return row
+
+    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    return build_table(path, NAME, columns, quarantine, "attack", buses.warnings())

@@ -1,0 +1,101 @@
+"""What ``candump`` prints on a console.
+
+::
+
+     (000.000000)  can0  18FCF200   [8]  E1 FF FF FF FF FF FF FF
+      can0  123   [3]  11 22 33                      without a time
+      can0  123   [2]  remote request
+      can0  20000004   [8]  00 04 00 00 00 00 00 00   ERRORFRAME
+      can0  123  [12]  00 11 22 33 44 55 66 77 88 99 AA BB     CAN FD
+
+The time may be missing (then the capture has an order only), and lines that a shell left among the
+frames are set aside. Where a ``labeled_NAME.csv`` lies beside ``NAME.log`` and names the same
+frames one by one, its labels are taken.
+"""
+
+import re
+from pathlib import Path
+
+from core.captures.formats.labelled_twin import take_labels
+from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
+from core.captures.rows import (
+    STANDARD_MAX,
+    BadLine,
+    Buses,
+    Row,
+    build_table,
+    exact_bytes,
+    exact_id,
+    exact_length,
+    exact_timestamp,
+)
+from core.captures.text import nothing_fast, read_lines
+
+NAME = "candump-console"
+ERROR_BIT = 0x2000_0000
+
+#  (000.000000)  can0  18FCF200   [8]  E1 FF FF FF FF FF FF FF
+_LINE = re.compile(
+    r"\s*(?:\((?P<time>[^()]*)\)\s+)?(?P<bus>[^\s()\[\]]+)\s+(?:(?:RX|TX)[ \-BE]*\s+)?"
+    r"(?P<id>[0-9A-Fa-f]+)\s+\[(?P<length>[0-9]+)\](?P<data>[^']*)(?:'.*)?"
+)
+
+
+def sniff(head: bytes) -> float:
+    """Share of the first lines that look like this format."""
+    lines = [line for line in head.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
+    return sum(bool(_LINE.fullmatch(line)) for line in lines) / max(len(lines), 1)
+
+
+def read(path: Path) -> FrameTable:
+    """Read what candump printed.
+
+    Raises:
+        CaptureError: if the file cannot be read or holds no frame.
+    """
+    buses, untimed = Buses(), [0]
+
+    def exact(line: str) -> Row:
+        match = _LINE.fullmatch(line.removeprefix("\ufeff"))
+        if not match:
+            raise BadLine("not a candump line")
+        row = _frame(match)
+        buses.see(match["bus"])
+        untimed[0] += match["time"] is None
+        return row
+
+    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    frames = len(columns.timestamp)
+    warnings = buses.warnings()
+    timed = untimed[0] < frames or not frames
+    if timed and untimed[0]:
+        warnings += (f"{untimed[0]} frames have no time; it counts as 0",)
+    names, notes = take_labels(path, columns)
+    return build_table(path, NAME, columns, quarantine, names, warnings + notes, timed=timed)
+
+
+def _frame(match: re.Match[str]) -> Row:
+    digits = match["id"]
+    if len(digits) not in (3, 8):
+        raise BadLine("id is not 3 or 8 hexadecimal digits")
+    timestamp = 0.0 if match["time"] is None else exact_timestamp(match["time"].strip())
+    raw, flags = int(digits, 16), EXTENDED if len(digits) == 8 else 0
+    data = match["data"].split()
+    if raw & ERROR_BIT and len(digits) == 8 and (raw & ~ERROR_BIT) >> 29 == 0:
+        raw, flags = raw & ~ERROR_BIT, ERROR
+        data = [part for part in data if part != "ERRORFRAME"]
+    elif len(digits) == 3 and raw > STANDARD_MAX:
+        raise BadLine("standard id is beyond 11 bits")
+    else:
+        raw = exact_id(digits)
+    if data[:2] == ["remote", "request"]:
+        return Row(timestamp, raw, flags | REMOTE, exact_length(match["length"]), b"")
+    # candump writes the length of a CAN FD frame with two digits: [08].
+    length = exact_length(match["length"], 64)
+    if len(match["length"]) == 2:
+        flags |= FD
+    elif length > 8:
+        raise BadLine("DLC is not 0 to 8")
+    if len(data) > length:
+        raise BadLine("more bytes than the length says")
+    return Row(timestamp, raw, flags, length, exact_bytes(data, length))

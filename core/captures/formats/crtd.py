@@ -1,0 +1,70 @@
+"""CRTD, the log of the Open Vehicle Monitoring System.
+
+::
+
+    1542473901.020305 1R11 1D4 6e 00 00 00 00 00 00 00
+    1542473901.021 2T29 18DB33F1 02 01 0c
+    1542473901.022 CXX Info Type:crtd; Version:3.1
+
+A record is ``[bus]R11``, ``T11``, ``R29`` or ``T29`` (received or sent, bits of the identifier);
+records that begin with C are comments and events. Written from the format's documentation, tested
+on files made from this grammar.
+"""
+
+import re
+from pathlib import Path
+
+from core.captures.frame_table import EXTENDED, FrameTable
+from core.captures.rows import (
+    STANDARD_MAX,
+    BadLine,
+    Buses,
+    Row,
+    build_table,
+    exact_bytes,
+    exact_id,
+    exact_timestamp,
+)
+from core.captures.text import nothing_fast, read_lines
+
+NAME = "crtd"
+
+# 1542473901.020305 1R11 1D4 6e 00
+_LINE = re.compile(
+    r"\s*(?P<time>[-\d.]+)\s+(?P<bus>\d*)(?P<kind>[RT](?:11|29)|C[A-Z]{2})\b\s*(?P<rest>.*)"
+)
+
+
+def sniff(head: bytes) -> float:
+    """Share of the first lines that look like this format."""
+    lines = [line for line in head.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
+    return sum(bool(_LINE.fullmatch(line)) for line in lines) / max(len(lines), 1)
+
+
+def read(path: Path) -> FrameTable:
+    """Read a CRTD log; it has no labels.
+
+    Raises:
+        CaptureError: if the file cannot be read or holds no frame.
+    """
+    buses = Buses()
+
+    def exact(line: str) -> Row | None:
+        match = _LINE.fullmatch(line)
+        if not match:
+            raise BadLine("not a CRTD record")
+        if match["kind"].startswith("C"):
+            return None
+        number, *data = match["rest"].split() or [""]
+        arbitration_id, extended = exact_id(number), match["kind"].endswith("29")
+        if not extended and arbitration_id > STANDARD_MAX:
+            raise BadLine("standard id is beyond 11 bits")
+        if len(data) > 8:
+            raise BadLine("payload is longer than 8 bytes")
+        timestamp, payload = exact_timestamp(match["time"]), exact_bytes(data, len(data))
+        buses.see(match["bus"])
+        flags = EXTENDED if extended else 0
+        return Row(timestamp, arbitration_id, flags, len(data), payload)
+
+    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    return build_table(path, NAME, columns, quarantine, "attack", buses.warnings())

@@ -1,0 +1,71 @@
+"""The text of the OTIDS data set, and the same without the words.
+
+::
+
+    Timestamp:          0.690329        ID: 0153    000    DLC: 8    b6 00 00 00 00 00 00 00
+    1483093132.049669        0380    000    8    30 bb 82 00 9d 53 00 81
+
+The flag ``100`` says remote frame. The form with words is written from descriptions of the format
+and tested on files made from this grammar, not on the originals; the bare form on real files.
+"""
+
+import re
+from pathlib import Path
+
+from core.captures.frame_table import EXTENDED, REMOTE, FrameTable
+from core.captures.rows import (
+    STANDARD_MAX,
+    BadLine,
+    Row,
+    build_table,
+    exact_bytes,
+    exact_id,
+    exact_length,
+    exact_timestamp,
+)
+from core.captures.text import nothing_fast, read_lines
+
+NAME = "otids"
+
+# 1483093132.049669        0380    000    8    30 bb 82 00 9d 53 00 81
+_LINE = re.compile(
+    r"\s*(?:Timestamp:\s*)?(?P<time>[-+.\deE]+)\s+(?:ID:\s*)?(?P<id>[0-9A-Za-z]{3,8})\s+"
+    r"(?P<flag>[01]{3})\s+(?:DLC:\s*)?(?P<length>\d+)(?P<data>(?:\s+\S+)*)\s*"
+)
+
+
+def sniff(head: bytes) -> float:
+    """Share of the first lines that look like this format."""
+    lines = [line for line in head.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
+    return sum(bool(_LINE.fullmatch(line[:400])) for line in lines) / max(len(lines), 1)
+
+
+def read(path: Path) -> FrameTable:
+    """Read either form of the OTIDS text; it has no labels.
+
+    Raises:
+        CaptureError: if the file cannot be read or holds no frame.
+    """
+    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    return build_table(path, NAME, columns, quarantine, "attack")
+
+
+def exact(line: str) -> Row:
+    """One line.
+
+    Raises:
+        BadLine: if it is no frame.
+    """
+    match = _LINE.fullmatch(line[:1000])
+    if not match:
+        raise BadLine("not an OTIDS line")
+    timestamp, arbitration_id = exact_timestamp(match["time"]), exact_id(match["id"])
+    length, data = exact_length(match["length"]), match["data"].split()
+    flags = EXTENDED if arbitration_id > STANDARD_MAX else 0
+    if match["flag"] == "100":
+        return Row(timestamp, arbitration_id, flags | REMOTE, length, b"")
+    if match["flag"] != "000":
+        raise BadLine("flag is not 000 or 100")
+    if len(data) > length:
+        raise BadLine("more bytes than the DLC says")
+    return Row(timestamp, arbitration_id, flags, length, exact_bytes(data, length))

@@ -1,0 +1,156 @@
+"""PEAK TRC, versions 1.0 to 2.1.
+
+::
+
+         1)     17535  00000100  8  00 00 00 00 00 00 00 00                 1.0
+         1)     17535.4  Tx     00000100  8  00 00 00 00 00 00 00 00        1.1
+         1)     17535.400 1  Tx    00000100 -  8    00 00 00 00 00 00 00 00 1.3; 1.2 lacks the "-"
+          1     17535.400 DT 1  00000100 Tx -  8    00 00 00 00 00 00 00 00 2.x, as $COLUMNS says
+
+Times are milliseconds since the start time in the header (days since 1899-12-30), which version 1.0
+lacks. Identifiers of eight digits are extended. Messages that are no frames (status, warnings) are
+counted and told.
+"""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
+from core.captures.rows import (
+    STANDARD_MAX,
+    BadLine,
+    Buses,
+    Row,
+    build_table,
+    exact_bytes,
+    exact_id,
+    exact_length,
+    exact_timestamp,
+)
+from core.captures.text import nothing_fast, read_lines
+
+NAME = "peak-trc"
+FD_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64)
+UNIX_EPOCH_DAYS = 25569
+"""1970-01-01 in days since 1899-12-30."""
+COLUMNS = {
+    "1.0": "NOIlD",
+    "1.1": "NOTIlD",
+    "1.2": "NOBTIlD",
+    "1.3": "NOBTIRlD",
+    "2.0": "NOTIdlD",
+    "2.1": "NOTBIdRlD",
+}
+"""Columns of each version, named as ``$COLUMNS`` names them; ``l`` length, ``L`` DLC, ``d``
+direction, ``R`` reserved."""
+_DATA = {"DT": 0, "RX": 0, "TX": 0, "RR": REMOTE, "FD": FD, "FB": FD, "FE": FD, "BI": FD}
+_ERROR = ("ER", "ERROR")
+_OTHER = ("ST", "EC", "EV", "WARNG", "STATUS", "OVERR", "BUSHVY")
+
+_LINE = re.compile(
+    r"\s*\d+\)?\s+-?[\d.]+\s+(\d+\s+)?([A-Za-z]{2,6}\s+)?(\d+\s+)?[0-9A-Fa-f]{4,8}\s.*"
+)
+
+
+def sniff(head: bytes) -> float:
+    """1 for a PEAK header, else the share of the first lines that look like numbered messages."""
+    lines = [line for line in head.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
+    if any(line.startswith((";$FILEVERSION", ";$STARTTIME")) for line in lines[:5]):
+        return 1.0
+    body = [line for line in lines if not line.startswith(";")]
+    numbered = [line for line in body if re.match(r"\s*\d+\)\s", line) and _LINE.fullmatch(line)]
+    return len(numbered) / max(len(body), 1)
+
+
+def read(path: Path) -> FrameTable:
+    """Read a PEAK trace; it has no labels.
+
+    Raises:
+        CaptureError: if the file cannot be read or holds no frame.
+    """
+    reader = _Reader()
+    columns, quarantine = read_lines(path, "", nothing_fast, reader.exact)
+    columns.timestamp = columns.timestamp / 1000 + reader.start
+    warnings = reader.buses.warnings()
+    if reader.version not in COLUMNS:
+        warnings += (f"file version {reader.version[:20]} is not known and was read as 1.0",)
+    if reader.others:
+        warnings += (f"{reader.others} messages that are no frames (status, warnings) left out",)
+    if np.any(columns.timestamp < 0):
+        warnings += (f"{np.count_nonzero(columns.timestamp < 0)} frames have a negative time",)
+    return build_table(path, NAME, columns, quarantine, "attack", warnings)
+
+
+class _Reader:
+    """What the header says about the lines."""
+
+    def __init__(self) -> None:
+        self.version, self.columns = "1.0", list(COLUMNS["1.0"])
+        self.start = 0.0
+        self.others = 0
+        self.buses = Buses()
+
+    def exact(self, line: str) -> Row | None:
+        """One line, its time still in milliseconds; None for a comment or no frame.
+
+        Raises:
+            BadLine: if it is neither.
+        """
+        line = line.strip()
+        if line.startswith(";"):
+            self._header(line)
+            return None
+        fields = line.split(maxsplit=len(self.columns) - 1)
+        known = dict(zip(self.columns, fields, strict=False))
+        kind = known.get("T", "DT").upper()
+        if kind in _OTHER or known.get("I", "").upper() == "FFFFFFFF":
+            self.others += 1
+            return None
+        if not re.fullmatch(r"\d+\)?", known.get("N", "0")):
+            raise BadLine("not a TRC line")
+        timestamp = exact_timestamp(known.get("O", ""))
+        if kind in _ERROR:
+            return Row(timestamp, 0, ERROR, 0, b"")
+        if kind not in _DATA:
+            raise BadLine("message type is not known")
+        row = self._frame(timestamp, known, _DATA[kind])
+        if "B" in known:
+            self.buses.see(known["B"])
+        return row
+
+    def _frame(self, timestamp: float, known: dict[str, str], flags: int) -> Row:
+        digits = known.get("I", "")
+        number = exact_id(digits)
+        if len(digits) > 4:
+            flags |= EXTENDED
+        elif number > STANDARD_MAX:
+            raise BadLine("standard id is beyond 11 bits")
+        if "L" in known:
+            length = FD_LENGTHS[exact_length(known["L"], 15)]
+        else:
+            length = exact_length(known.get("l", ""), 64)
+        if not flags & FD:
+            length = min(length, 8) if "L" in known else exact_length(known.get("l", ""))
+        data = known.get("D", "").split()
+        if data[:1] == ["RTR"] or flags & REMOTE:
+            return Row(timestamp, number, flags | REMOTE, length, b"")
+        return Row(timestamp, number, flags, length, exact_bytes(data, length))
+
+    def _header(self, line: str) -> None:
+        name, _, value = line.partition("=")
+        value = value.strip()
+        if name == ";$FILEVERSION":
+            self.version = value
+            self.columns = list(COLUMNS.get(value, COLUMNS["1.0"]))
+        elif name == ";$COLUMNS" and value:
+            self.columns = value.split(",")
+        elif name == ";$STARTTIME":
+            try:
+                days = float(value)
+            except ValueError:
+                return
+            if math.isfinite(days) and 0 < days < 1e6:
+                self.start = (days - UNIX_EPOCH_DAYS) * 86400
