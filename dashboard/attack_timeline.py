@@ -4,36 +4,36 @@ import plotly.graph_objects as go
 
 from core.captures.catalogue import CaptureFacts
 from dashboard.figures import LEGEND
-from dashboard.palette import ATTACK, BENIGN, GRID
+from dashboard.palette import ATTACK, GRID
 
 COLORS = (ATTACK, "#2f7fc1", "#e0960a", "#b565a7", "#0a9a74", "#4fb3d9")
 """One for each attack of a capture, in turn."""
+FAINT = "rgba(143, 163, 184, 0.45)"
+"""Of frames that are no attack."""
 
 
 def attack_timeline(facts: CaptureFacts) -> go.Figure:
     """Frames of each attack over time, stacked on the frames that are none."""
     unit, per = ("s", "frames/s") if facts.duration_s else ("frame", "share of frames")
-    position = [(i + 0.5) * facts.bin_width for i in range(len(facts.bin_frames))]
+    position = [i * facts.bin_width for i in range(len(facts.bin_frames) + 1)]
     attacked = [sum(parts) for parts in zip(*facts.bin_attacked.values(), strict=True)]
     benign = [n - a for n, a in zip(facts.bin_frames, attacked, strict=True)]
     figure = go.Figure()
     for number, (name, frames) in enumerate({"no attack": benign, **facts.bin_attacked}.items()):
-        figure.add_bar(
+        # A step begins where its part of the capture does: the last one needs an end.
+        frames = [*frames, frames[-1]]
+        figure.add_scatter(
             x=position,
             y=[n / facts.bin_width for n in frames],
-            width=facts.bin_width,
             name=name,
-            marker={
-                "color": COLORS[(number - 1) % len(COLORS)] if number else BENIGN,
-                "opacity": 1 if number else 0.45,
-                "line": {"width": 0},
-            },
+            mode="lines",
+            stackgroup="frames",
+            line={"width": 0, "shape": "hv"},
+            fillcolor=COLORS[(number - 1) % len(COLORS)] if number else FAINT,
             customdata=frames,
             hovertemplate="%{customdata:,} frames<extra>" + name + "</extra>",
         )
     figure.update_layout(
-        barmode="stack",
-        bargap=0,
         height=250,
         margin={"l": 60, "r": 10, "t": 10, "b": 50},
         xaxis={"title": f"time since the first frame ({unit})" if unit == "s" else unit},

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from core.captures.catalogue import BIT_RATE, CaptureFacts, Listed
+from core.captures.catalogue import BIT_RATE, CaptureFacts, Duplicate, Listed
+from core.captures.dataset import TRAIN
 from core.jobs.registry import JobRegistry
 from core.jobs.run import FAILED, Run
 from dashboard.formatting import DASH, count, duration, size
@@ -118,6 +119,13 @@ def quarantine_rows(facts: CaptureFacts) -> pd.DataFrame:
 def example_rows(facts: CaptureFacts) -> pd.DataFrame:
     """The first few skipped lines, as they stand in the file."""
     return pd.DataFrame(facts.examples, columns=["Line", "Reason", "It reads"])
+
+
+def tests(duplicate: Duplicate, dataset: str) -> list[str]:
+    """The test captures of a data set that a duplicate consists of."""
+    return [
+        key for name, key in duplicate.captures if name == dataset and not key.startswith(TRAIN)
+    ]
 
 
 def last_failure(jobs: JobRegistry) -> Run | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.captures.catalogue import Listed, describe, find_duplicates, leaks
+from core.captures.dataset import leave_out, left_out, take_back
 from core.captures.dataset_import import discard_import, unfinished_imports
 from core.jobs.registry import JobRegistry
 from core.jobs.tasks import start_catalogue, start_import
@@ -19,9 +20,10 @@ from dashboard.catalogue import (
     numbers,
     progress_note,
     quarantine_rows,
+    tests,
 )
 from dashboard.context import friendly_errors
-from dashboard.datasets import DEMO, is_present, source_folder
+from dashboard.datasets import DEMO, is_present, not_in_use, source_folder
 from dashboard.figures import CONFIG
 from dashboard.formatting import DASH, code
 from dashboard.removal import made_from, remove, runs_with
@@ -131,10 +133,34 @@ def _duplicates(dataset: str, jobs: JobRegistry) -> None:
     for duplicate in loud[:MAX_DUPLICATES]:
         show = st.error if leaks(duplicate, dataset) else st.warning
         show(describe(duplicate, dataset), icon=":material/content_copy:")
+    _leave_out(
+        dataset, [key for d in found if leaks(d, dataset) for key in tests(d, dataset)], jobs
+    )
     rest = [d for d in found if not d.crosses] + loud[MAX_DUPLICATES:]
     if rest:
-        with st.expander(f"{len(rest)} more found twice", icon=":material/content_copy:"):
+        label = f"Recordings that are there more than once ({len(rest)})"
+        with st.expander(label, icon=":material/content_copy:"):
             st.markdown("\n".join(f"- {code(describe(d, dataset))}" for d in rest))
+
+
+def _leave_out(dataset: str, leaking: Sequence[str], jobs: JobRegistry) -> None:
+    """Sets test captures that are also trained on aside, or takes them back."""
+    aside = left_out(dataset, jobs.workspace)
+    with st.container(horizontal=True, vertical_alignment="center"), friendly_errors():
+        if leaking and st.button(
+            f"Leave {len(leaking)} test capture{'s' if len(leaking) > 1 else ''} out",
+            icon=":material/block:",
+            key="leave-out",
+        ):
+            not_in_use(dataset, jobs)
+            leave_out(dataset, leaking, jobs.workspace)
+            st.rerun()
+        if aside:
+            st.caption(f"Left out: {', '.join(map(code, aside))}")
+            if st.button("Take them back", icon=":material/undo:", key="take-back"):
+                not_in_use(dataset, jobs)
+                take_back(dataset, jobs.workspace)
+                st.rerun()
 
 
 def pick_capture(listed: Sequence[Listed]) -> Listed | None:

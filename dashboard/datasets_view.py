@@ -110,6 +110,11 @@ def preview(dataset: str, capture: str, workspace: Workspace) -> None:
 def upload_form(jobs: JobRegistry) -> None:
     """Files from the browser into one split of a data set."""
     limit = int(st.get_option("server.maxUploadSize")) * 1024 * 1024
+    added, refused = st.session_state.pop("uploaded", ([], []))
+    for line in added:
+        st.success(f"Added {line}")
+    for line in refused:
+        st.error(line)
     with st.form("upload", clear_on_submit=True):
         left, right = st.columns(2)
         name = left.text_input("Data set name", placeholder="my_vehicle")
@@ -123,10 +128,9 @@ def upload_form(jobs: JobRegistry) -> None:
         added, refused = save_uploads(files, name, split or "", jobs.workspace, limit)
         if added:
             start_catalogue(jobs, name)
-    for line in added:
-        st.success(f"Added {line}")
-    for line in refused:
-        st.error(line)
+    # The page shows the new captures, and then what was said here.
+    st.session_state["uploaded"] = added, refused
+    st.rerun()
 
 
 def import_form(jobs: JobRegistry) -> None:

@@ -201,16 +201,15 @@ def find_duplicates(name: str, workspace: Workspace) -> list[Duplicate]:
     Those that are trained on here and tested on there come first. Only captures that the catalogue
     has looked at can be compared.
     """
-    groups: dict[str, list[tuple[str, Listed]]] = defaultdict(list)
+    known: list[tuple[str, Listed]] = []
     for other in list_datasets(workspace):
-        try:
-            captures = read_catalogue(other, workspace)
-        except DatasetError:
-            continue  # Its own page says so.
-        for capture in captures:
-            recording = capture.facts.recording if capture.facts else ""
-            if recording or capture.sha256:
-                groups[recording or capture.sha256].append((other, capture))
+        with contextlib.suppress(DatasetError):  # Its own page says so.
+            known += [(other, c) for c in read_catalogue(other, workspace) if c.sha256]
+    # One capture of a content may have been read already, and another not.
+    recordings = {c.sha256: c.facts.recording for _, c in known if c.facts and c.facts.recording}
+    groups: dict[str, list[tuple[str, Listed]]] = defaultdict(list)
+    for other, capture in known:
+        groups[recordings.get(capture.sha256, capture.sha256)].append((other, capture))
     found = [
         Duplicate(
             # This data set's captures first, training before tests as they were listed.

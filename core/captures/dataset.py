@@ -7,6 +7,7 @@
         train_02_with_attacks/
         test_01_.../               any folder test_* only for testing
         SIMULATED.json             only where no vehicle was involved
+        left_out/                  captures that were set aside, by split
 
 Other files and folders, and names that begin with a dot, are left alone.
 """
@@ -17,6 +18,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace, valid_name
 
 TRAIN, TEST = "train_", "test_"
+LEFT_OUT = "left_out"
+"""Folder of a data set with captures that were set aside, by split."""
 EXPECTED = "split folders train_* (train_01_attack_free) and test_* with capture files"
 _demo_lock = threading.Lock()
 
@@ -132,6 +136,42 @@ def remove_dataset(name: str, workspace: Workspace) -> None:
         raise StorageError(f"cannot remove {root}: {error.strerror or error}") from error
 
 
+def leave_out(name: str, keys: Iterable[str], workspace: Workspace) -> None:
+    """Set captures aside: they stay in the data set's folder ``left_out`` and count no more.
+
+    Args:
+        keys: ``split/file`` of captures of this data set; others are ignored.
+
+    Raises:
+        DatasetError: if there is no such data set, or it is only a link to a folder elsewhere.
+        StorageError: if the operating system refuses.
+    """
+    root, wanted = _own_folder(name, workspace), set(keys)
+    for split, file in capture_files(root):
+        if f"{split}/{file.name}" in wanted:
+            _move(file, root / LEFT_OUT / split / file.name)
+
+
+def left_out(name: str, workspace: Workspace) -> list[str]:
+    """Captures that were set aside, as ``split/file``."""
+    folder = workspace.datasets / valid_name(name) / LEFT_OUT
+    files = sorted(folder.glob(f"{TRAIN}*/*")) + sorted(folder.glob(f"{TEST}*/*"))
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+def take_back(name: str, workspace: Workspace) -> None:
+    """Put the captures that were set aside where they were; one whose place is taken stays.
+
+    Raises:
+        DatasetError: if there is no such data set, or it is only a link to a folder elsewhere.
+        StorageError: if the operating system refuses.
+    """
+    root = _own_folder(name, workspace)
+    for key in left_out(name, workspace):
+        if not os.path.lexists(root / key):
+            _move(root / LEFT_OUT / key, root / key)
+
+
 def capture_files(root: Path) -> list[tuple[str, Path]]:
     """Each capture file of a data set with the name of its split folder, training first.
 
@@ -142,6 +182,24 @@ def capture_files(root: Path) -> list[tuple[str, Path]]:
         return [(s.name, file) for s in split_folders(root) for file in _captures_in(s)]
     except OSError as error:
         raise DatasetError(f"{root}: cannot be read: {error.strerror or error}") from error
+
+
+def _own_folder(name: str, workspace: Workspace) -> Path:
+    root = workspace.datasets / valid_name(name)
+    if not is_folder(root) or root.is_symlink():
+        raise DatasetError(
+            f"{root}: expected a folder of the workspace; what is linked from elsewhere is not "
+            "changed"
+        )
+    return root
+
+
+def _move(file: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+    except OSError as error:
+        raise StorageError(f"cannot move {file}: {error.strerror or error}") from error
 
 
 def is_folder(path: Path) -> bool:

@@ -83,7 +83,7 @@ def test_the_quarantine_names_the_most_frequent_reason_first_with_its_first_line
 
 def test_the_timeline_stacks_attacks_on_what_is_none():
     figure = attack_timeline(FACTS)
-    heights = pd.DataFrame({bar.name: bar.y for bar in figure.data})
+    heights = pd.DataFrame({area.name: area.y for area in figure.data})
     assert list(heights.columns) == ["no attack", "DoS", "fuzzing"]
     assert (heights.sum(axis=1) == 100.0).all()
     assert figure.layout.xaxis.title.text == "time since the first frame (s)"

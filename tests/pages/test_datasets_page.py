@@ -204,6 +204,31 @@ def test_removing_asks_says_what_hangs_on_it_and_removes(open_page, mine):
     assert "mine" not in app.selectbox(key="dataset").options
 
 
+def test_a_leaking_test_capture_can_be_left_out_and_taken_back(open_page, mine):
+    app = open_page("datasets", dataset="mine")
+    app.button(key="leave-out").click().run()
+    assert list(captures_shown(app)["Capture"]) == ["clean.csv", "DoS-a.csv", "odd.csv"]
+    assert not app.error
+    assert "Left out" in said(app)
+    app.button(key="take-back").click().run()
+    assert len(captures_shown(app)) == 4
+    assert "a test capture is also trained on" in app.error[0].value
+
+
+def test_an_upload_is_checked_said_and_catalogued(open_page, workspace):
+    app = open_page("datasets")
+    next(t for t in app.text_input if t.label == "Data set name").set_value("mine")
+    good = (HEAD + lines(1)).encode()
+    app.file_uploader[0].set_value([("a.csv", good, "text/csv"), ("b.csv", b"\0\1", "text/csv")])
+    press(app, "Add")
+    assert not app.exception
+    assert "Added a.csv: 40 frames" in app.success[0].value
+    assert "b.csv" in app.error[0].value
+    assert finish(workspace).kind == "catalogue"
+    app = open_page("datasets", dataset="mine")
+    assert list(captures_shown(app)["Frames"]) == [40]
+
+
 def test_an_empty_data_set_says_so(open_page, workspace):
     (workspace.datasets / "bare").mkdir(parents=True)
     app = open_page("datasets", dataset="bare")

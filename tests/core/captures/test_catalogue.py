@@ -230,6 +230,18 @@ def test_a_recording_in_train_and_test_is_told_first_and_loudly(mine: Workspace)
     assert any("worthless" in line for line in listener.lines)
 
 
+def test_a_duplicate_is_told_before_all_of_it_was_read_anew(
+    mine: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(mine, f"mine/{TEST}/leak.csv", frames(1))
+    build_catalogue("mine", mine)
+    monkeypatch.setattr(catalogue, "reading_code", lambda: "other")
+    with pytest.raises(JobStopped):
+        build_catalogue("mine", mine, Listener(checks=1))
+    (leak,) = find_duplicates("mine", mine)
+    assert leaks(leak, "mine")
+
+
 def test_the_same_recording_is_found_in_another_format(mine: Workspace) -> None:
     table = replace(frames(1), labelled=False)
     lines = [

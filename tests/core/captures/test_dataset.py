@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from core.captures import demo
-from core.captures.dataset import list_datasets, open_dataset, remove_dataset
+from core.captures.dataset import (
+    leave_out,
+    left_out,
+    list_datasets,
+    open_dataset,
+    remove_dataset,
+    take_back,
+)
 from core.captures.dataset_import import import_dataset
 from core.captures.formats import can_train_and_test_csv
 from core.errors import DatasetError
@@ -196,6 +203,28 @@ def test_what_is_no_data_set_cannot_be_removed(
     with pytest.raises(DatasetError):
         remove_dataset(name, workspace)
     assert open_dataset("mine", workspace) == kept
+
+
+def test_captures_can_be_left_out_and_taken_back(folder: Path, workspace: Workspace) -> None:
+    before = import_dataset(folder, "mine", workspace)
+    leave_out("mine", [f"{TEST}/DoS-b.csv", "../../x", f"{TEST}/none.csv"], workspace)
+    assert left_out("mine", workspace) == [f"{TEST}/DoS-b.csv"]
+    after = open_dataset("mine", workspace)
+    assert after.tests == {}
+    assert after.train == before.train
+    take_back("mine", workspace)
+    assert left_out("mine", workspace) == []
+    assert open_dataset("mine", workspace) == before
+
+
+def test_nothing_is_moved_in_a_folder_that_is_only_linked(
+    folder: Path, workspace: Workspace
+) -> None:
+    workspace.datasets.mkdir(parents=True)
+    (workspace.datasets / "linked").symlink_to(folder)
+    with pytest.raises(DatasetError, match="linked from elsewhere"):
+        leave_out("linked", [f"{TEST}/DoS-b.csv"], workspace)
+    assert (folder / TEST / "DoS-b.csv").exists()
 
 
 def test_a_linked_data_set_is_removed_and_its_captures_are_not(
