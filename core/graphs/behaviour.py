@@ -15,6 +15,7 @@ from core.errors import CaptureError
 
 _EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
 _LANES = np.uint64(0x0001000100010001)
+_BITS = (1 << np.arange(8)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class FrameComparer:
     """Compares the frames of one capture with those before, however they are cut into chunks.
 
     What it remembers of an id is its last frame and which byte values it had at which position:
-    2 KiB (16 KiB where frames have 64 bytes) per id, whatever the length of the capture.
+    256 bytes (2 KiB where frames have 64 bytes) per id, whatever the length of the capture.
     """
 
     def __init__(self, width: int) -> None:
@@ -64,7 +65,7 @@ class FrameComparer:
         self._time = np.empty(0)
         self._index = np.empty(0, np.int64)
         self._words = np.empty((0, width // 8), np.uint64)
-        self._seen = np.empty((0, width * 256), bool)
+        self._seen = np.empty((0, width * 32), np.uint8)  # one bit per position and value
 
     def compare(
         self, table: FrameTable, ids: npt.NDArray[np.int64], code: npt.NDArray[np.int64]
@@ -141,10 +142,11 @@ class FrameComparer:
         value = words.view(np.uint8).reshape(-1)[place]
         key = slot[row] * (self.width * 256) + position * 256 + value
         seen = self._seen.reshape(-1)
-        unseen = np.flatnonzero(~seen[key])
+        unseen = np.flatnonzero(seen[key >> 3] & _BITS[key & 7] == 0)
         key, row = key[unseen], row[unseen]
-        seen[key] = True
-        row = row[~pd.Index(key).duplicated()]
+        once = ~pd.Index(key).duplicated()
+        key, row = key[once], row[once]
+        np.bitwise_or.at(seen, key >> 3, _BITS[key & 7])
         return np.bincount(order[row], minlength=len(order)) / self.width
 
     def _slots_of(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
