@@ -13,7 +13,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from core.captures.dataset import TRAIN, capture_files, list_datasets, open_data
 from core.captures.demo import NAME as DEMO
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.readers import read_capture
-from core.errors import CaptureError, DatasetError
+from core.errors import CacheError, CaptureError, DatasetError
 from core.files import content_hash, write_json
 from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace, valid_name
@@ -139,10 +139,13 @@ def build_catalogue(name: str, workspace: Workspace, reporter: Reporter | None =
     todo = [capture for capture in captures if capture.facts is None]
     whole = max(sum(capture.bytes for capture in todo), 1)
     done = unusable = 0
+    folders: dict[Path, _Folder] = {}
     for capture in todo:
         reporter.check()
         reporter.progress("catalogue", min(done / whole, 1.0), capture.key)
-        facts = _look(name, capture, workspace)
+        if capture.path.parent not in folders:
+            folders[capture.path.parent] = _Folder(capture.path.parent)
+        facts = _look(name, capture, folders[capture.path.parent], workspace)
         if facts.error:
             unusable += 1
             reporter.log(f"{capture.key} cannot be used: {facts.error}")
@@ -307,11 +310,10 @@ def reading_code() -> str:
     return digest.hexdigest()
 
 
-def _look(name: str, capture: Listed, workspace: Workspace) -> CaptureFacts:
+def _look(name: str, capture: Listed, folder: "_Folder", workspace: Workspace) -> CaptureFacts:
     """Read one capture, unless its content is known; remember both."""
     path = capture.path
     try:
-        folder = _Folder(path.parent)
         stamp = _stamp(path, folder)
         sha256 = capture.sha256 or content_hash(path)
         # The name may name the attack, and what lies beside may label it.
@@ -360,21 +362,18 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         entries = sorted(p for p in path.iterdir() if p.name[0] != ".")
-        self._json = [p for p in entries if p.suffix == ".json" and p.is_file()]
-        self._named = {_stem(p) for p in entries if p.suffix != ".json"}
+        self._json = {_stem(p.name): p for p in entries if p.suffix == ".json" and p.is_file()}
+        named = {_stem(p.name) for p in entries if p.suffix != ".json"}
+        self._shared = [p for stem, p in self._json.items() if stem not in named]
 
     def beside(self, capture: Path) -> list[Path]:
-        """Those of a capture's own name, and those of no capture's name."""
-        stem = _stem(capture)
-        return [
-            p
-            for p in self._json
-            if p != capture and (_stem(p) == stem or _stem(p) not in self._named)
-        ]
+        """The one of a capture's own name, and those of no capture's name."""
+        own = self._json.get(_stem(capture.name))
+        return [p for p in (own, *self._shared) if p is not None and p != capture]
 
 
-def _stem(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).stem
+def _stem(name: str) -> str:
+    return os.path.splitext(name.removesuffix(".gz"))[0]  # noqa: PTH122 (asked very often)
 
 
 def _stamp(path: Path, folder: _Folder) -> list[list[Any]]:
@@ -406,7 +405,16 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 
 def _load_facts(content: str, workspace: Workspace) -> CaptureFacts | None:
-    value = _load(_content_path(content, workspace))
-    if {f.name for f in fields(CaptureFacts)} != value.keys():
+    path = _content_path(content, workspace)
+    try:
+        return _facts_in(path, path.stat().st_mtime_ns)
+    except (OSError, CacheError):
         return None
+
+
+@lru_cache(maxsize=8192)
+def _facts_in(path: Path, changed: int) -> CaptureFacts:
+    value = _load(path)
+    if {f.name for f in fields(CaptureFacts)} != value.keys():
+        raise CacheError(f"{path}: damaged")  # An exception is not kept in the cache.
     return CaptureFacts(**value)
