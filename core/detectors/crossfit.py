@@ -115,9 +115,15 @@ class Scores:
 
 def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.device) -> Scores:
     """Score a capture's windows; commissioning windows serve as reference and are left out."""
-    graphs = GraphTensors.join([(capture.store, capture.relative)], device)
     vgae = detectors.vgae.to(device)
-    components = error_components(vgae, graphs)
+    gat = detectors.gat.to(device) if detectors.gat is not None else None
+    errors, odds = [], []
+    for part in capture.parts():
+        graphs = GraphTensors.join([part], device)
+        errors.append(error_components(vgae, graphs))
+        if gat is not None:
+            odds.append(attack_log_odds(gat, graphs))
+    components = np.concatenate(errors)
     if len(capture.commissioning):
         center, spread = center_and_spread(components[capture.commissioning])
     else:
@@ -127,8 +133,8 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
     distance = deviation(scored, center, spread)
     thresholds = vgae.thresholds.double().cpu().numpy()
     gat_prob = np.full(len(scored), UNDECIDED)
-    if detectors.gat is not None:
-        gat_prob = probability(attack_log_odds(detectors.gat.to(device), graphs))[capture.scored]
+    if gat is not None:
+        gat_prob = probability(np.concatenate(odds))[capture.scored]
     return Scores(
         windows=capture.scored,
         anomaly_score=anomaly_score(distance, thresholds[stage(capture.experience)]),

@@ -5,6 +5,7 @@ habit. The habit is either a :class:`VehicleProfile` learnt from a stretch of co
 or, where no profile may be used, everything that came before the window in the same capture.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,8 @@ class VehicleProfile:
 
 def commission(store: GraphStore, windows: npt.NDArray[np.int64]) -> VehicleProfile:
     """Learn a profile from the given windows of a capture, which should be free of attacks."""
+    # A store may be larger than memory: nothing after the last of them is read.
+    store = store.windows(0, int(windows.max()) + 1)
     chosen = np.zeros(len(store), bool)
     chosen[windows] = True
     node = chosen[_row_of(store.node_ptr)]
@@ -128,31 +131,45 @@ def relate_to_past(store: GraphStore) -> Relative:
     The reference of ids and transitions is a running mean, that of window features a running
     median, which stands as long as less than half of the past was under attack.
     """
-    window = _row_of(store.node_ptr).astype(np.float64)
-    _, code = np.unique(store.node_id, return_inverse=True)
-    value = store.x[:, _COLUMNS].astype(np.float64)
-    count, total, square = _before(code, value)
-    past = np.maximum(count, 1.0)[:, None]
-    mean = total / past
-    edge_window = _row_of(store.edge_ptr).astype(np.float64)
-    _, transition = np.unique(transition_keys(store), return_inverse=True)
-    edge_count, _, _ = _before(transition, np.empty((len(transition), 0)))
+    ((_, relative),) = relate_to_past_in_parts(store, len(store))
+    return relative
 
+
+def relate_to_past_in_parts(
+    store: GraphStore, windows: int
+) -> Iterator[tuple[GraphStore, Relative]]:
+    """:func:`relate_to_past` for a store larger than memory: so many windows at a time, in order.
+
+    What is held of the windows before are sums per id and per transition, and the window features.
+    """
     attr = pd.DataFrame(store.window_attr.astype(np.float64))
     # Shifted by one window: a window is never its own reference. The first has only itself.
     center = attr.expanding().median().shift(1).fillna(attr).to_numpy()
     low = attr.expanding().quantile(0.25).shift(1).fillna(attr).to_numpy()
-    return _relate(
-        store,
-        node_count=count,
-        node_windows=window,
-        mean=mean,
-        std=np.sqrt(np.maximum(square / past - mean**2, 0.0)),
-        edge_count=edge_count,
-        edge_windows=edge_window,
-        center=center,
-        spread=1.4826 * (center - low),
-    )
+    ids, transitions = _Tally(len(_COLUMNS)), _Tally(0)
+    for first in range(0, len(store), windows):
+        part = store.windows(first, min(first + windows, len(store)))
+        rows = slice(first, first + len(part))
+        value = part.x[:, _COLUMNS].astype(np.float64)
+        count, total, square = ids.before(part.node_id, value)
+        past = np.maximum(count, 1.0)[:, None]
+        mean = total / past
+        edges = len(part.edge_attr)
+        edge_count, _, _ = transitions.before(transition_keys(part), np.empty((edges, 0)))
+        yield (
+            part,
+            _relate(
+                part,
+                node_count=count,
+                node_windows=first + _row_of(part.node_ptr).astype(np.float64),
+                mean=mean,
+                std=np.sqrt(np.maximum(square / past - mean**2, 0.0)),
+                edge_count=edge_count,
+                edge_windows=first + _row_of(part.edge_ptr).astype(np.float64),
+                center=center[rows],
+                spread=1.4826 * (center[rows] - low[rows]),
+            ),
+        )
 
 
 def transition_keys(store: GraphStore) -> npt.NDArray[np.int64]:
@@ -207,24 +224,39 @@ def _relate(
     return Relative(x, edge_attr, window_attr)
 
 
-def _before(
-    code: npt.NDArray[np.int64], value: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Count ``[N]``, sum and sum of squares ``[N, C]`` of the earlier rows with the same code."""
-    order = np.argsort(code, kind="stable")
-    grouped = code[order]
-    first = np.flatnonzero(np.append(True, grouped[1:] != grouped[:-1]))
-    size = np.diff(np.append(first, len(code)))
-    rank = np.arange(len(code)) - np.repeat(first, size)
-    count = np.empty(len(code))
-    count[order] = rank
-    sums = []
-    for power in (value, value**2):
-        running = np.vstack([np.zeros((1, value.shape[1])), np.cumsum(power[order], axis=0)])
-        total = np.empty_like(value)
-        total[order] = running[:-1] - np.repeat(running[first], size, axis=0)
-        sums.append(total)
-    return count, sums[0], sums[1]
+class _Tally:
+    """Counts and sums of rows by key, as the rows come in."""
+
+    def __init__(self, columns: int) -> None:
+        self.keys = np.empty(0, np.int64)
+        self.sums = np.empty((0, 1 + 2 * columns))
+        """Per key: rows, sum of each column, sum of its squares."""
+
+    def before(
+        self, key: npt.NDArray[np.int64], value: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Count ``[N]``, sum and sum of squares ``[N, C]`` of all earlier rows with the same key.
+
+        Earlier ones of these rows and all rows of the calls before.
+        """
+        keys, code = np.unique(key, return_inverse=True)
+        if not np.array_equal(keys, self.keys):
+            merged = np.union1d(self.keys, keys)
+            sums = np.zeros((len(merged), self.sums.shape[1]))
+            sums[np.searchsorted(merged, self.keys)] = self.sums
+            self.keys, self.sums = merged, sums
+        slot = np.searchsorted(self.keys, keys)
+        carried = self.sums[slot]
+        columns = value.shape[1]
+        order = np.argsort(code, kind="stable")
+        first = np.searchsorted(code[order], np.arange(len(keys)))
+        size = np.diff(np.append(first, len(code)))
+        rows = np.hstack([np.ones((len(code), 1)), value, value**2])[order]
+        running = np.vstack([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
+        earlier = np.empty_like(rows)
+        earlier[order] = running[:-1] - np.repeat(running[first] - carried, size, axis=0)
+        self.sums[slot] = carried + running[first + size] - running[first]
+        return earlier[:, 0], earlier[:, 1 : 1 + columns], earlier[:, 1 + columns :]
 
 
 def _look_up(

@@ -169,6 +169,23 @@ def test_scores_do_not_depend_on_the_numbers_of_ids(protocol: str) -> None:
     assert first.gat_prob.std() > 0
 
 
+@pytest.mark.parametrize("protocol", ["zero-shot", "commissioned"])
+def test_a_capture_is_scored_in_parts_as_at_once(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(protocol=protocol, profile_windows=12)
+    store = build_graphs(random_capture(1200, 9, seed=4), settings.window)
+    capture = prepare_capture("test_/x", store, settings)
+    detectors = Detectors(untrained_vgae(), untrained_gat())
+    whole = score_capture(detectors, capture, CPU)
+    monkeypatch.setattr("core.detectors.prepare.PART_WINDOWS", 7)
+    assert len(list(capture.parts())) == 9
+    parts = score_capture(detectors, capture, CPU)
+    np.testing.assert_array_equal(parts.windows, whole.windows)
+    for name in ("anomaly_score", "gat_prob", "components", "deviation"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-4)
+
+
 def test_commissioning_windows_are_reference_and_not_scored() -> None:
     settings = config(profile_windows=12)
     store = build_graphs(random_capture(1200, 9, seed=4), settings.window)

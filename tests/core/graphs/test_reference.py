@@ -21,6 +21,7 @@ from core.graphs.reference import (
     Relative,
     commission,
     relate_to_past,
+    relate_to_past_in_parts,
     relate_to_profile,
 )
 from core.graphs.store import NODE_FEATURES, WINDOW_FEATURES, GraphStore
@@ -148,6 +149,17 @@ def test_relation_to_a_profile_equals_a_loop_over_windows(
     relative = relate_to_profile(store, profile)
     for g in range(len(store)):
         assert_window_equals(store, relative, g, habit, "median deviation")
+
+
+@pytest.mark.parametrize("windows", [1, 4, 7, 100])
+def test_parts_of_a_store_are_related_as_the_whole(windows: int) -> None:
+    store = store_of(frames=1200, ids=12, seed=3)
+    parts = list(relate_to_past_in_parts(store, windows))
+    assert sum(len(part) for part, _ in parts) == len(store)
+    whole = relate_to_past(store)
+    for name in ARRAYS:
+        joined = np.concatenate([getattr(relative, name) for _, relative in parts])
+        np.testing.assert_allclose(joined, getattr(whole, name), rtol=1e-4, atol=1e-4)
 
 
 def test_columns_are_as_named() -> None:
