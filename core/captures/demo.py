@@ -1,4 +1,12 @@
-"""The demo data set: simulated recordings of four vehicles in the usual split folders."""
+"""The demo data set: simulated recordings of four vehicles in the usual split folders.
+
+What attacks whom is chosen so that the two detectors have different things to learn and to miss.
+Slow spoofing, one forged frame behind every fifth of one message, hardly shows in a window, but a
+classifier can have learnt it. Suppression and masquerade look like no attack of the training folder
+and add no frame, but whoever holds one of a vehicle's senders silences or forges many messages at
+once, which departs from the vehicle's habit. And every test recording is driven on a motorway,
+after a profile taken at a standstill, which is unusual without being an attack.
+"""
 
 import zlib
 from dataclasses import dataclass
@@ -18,7 +26,7 @@ from core.progress import Reporter, SilentReporter
 NAME = "demo"
 MARKER = "SIMULATED.json"
 """File in the root of a data set that says that it is simulated, and from what."""
-VERSION = 2
+VERSION = 3
 """Goes up when the same seed gives other recordings: a demo of another version is made anew."""
 
 VEHICLES = ("hatchback", "sedan", "van", "truck")
@@ -46,9 +54,8 @@ class Recording:
         return f"{self.attack or 'attack-free'}-{self.vehicle}"
 
 
-_KNOWN, _UNKNOWN = VEHICLES[:2], VEHICLES[2:]
 _A, _B, _C, _D = VEHICLES
-_PARKED, _TOWN, _TRIP = ("standstill",), ("standstill", "city"), ("standstill", "city", "highway")
+_TOWN, _TRIP = ("standstill", "city"), ("standstill", "city", "highway")
 _MOTORWAY = ("standstill", "highway")
 _T1, _T2 = "train_01_attack_free", "train_02_with_attacks"
 _E1, _E2 = "test_01_known_vehicle_known_attack", "test_02_unknown_vehicle_known_attack"
@@ -60,23 +67,21 @@ RECORDINGS = (
     Recording(_T2, "fuzzing", _B, _TRIP),
     Recording(_T2, "slow_spoofing", _A, _TRIP),
     Recording(_T2, "slow_spoofing", _B, _TRIP),
-    Recording(_T2, "suppression", _B, _TRIP),
     Recording(_E1, "DoS", _B, _MOTORWAY),
+    Recording(_E1, "slow_spoofing", _A, _MOTORWAY),
     Recording(_E1, "slow_spoofing", _B, _MOTORWAY),
-    Recording(_E1, "suppression", _A, _MOTORWAY),
     Recording(_E2, "fuzzing", _D, _MOTORWAY),
     Recording(_E2, "slow_spoofing", _C, _MOTORWAY),
-    Recording(_E2, "suppression", _C, _MOTORWAY),
-    Recording(_E3, "masquerade", _A, _MOTORWAY),
+    Recording(_E2, "slow_spoofing", _D, _MOTORWAY),
+    Recording(_E3, "suppression", _A, _MOTORWAY),
     Recording(_E3, "masquerade", _B, _MOTORWAY),
     Recording(_E3, "replay", _A, _MOTORWAY),
     Recording(_E4, "malfunction", _C, _MOTORWAY),
-    Recording(_E4, "masquerade", _D, _MOTORWAY),
     Recording(_E4, "masquerade", _C, _MOTORWAY),
+    Recording(_E4, "suppression", _D, _MOTORWAY),
 )
-_RATES = {"slow_spoofing": 0.1}
 _TARGETS = {"suppression": 0.4, "masquerade": 0.4}
-"""As a share of the vehicle's messages."""
+"""Share of the vehicle's messages that whoever holds one of its senders silences or forges."""
 
 
 def write_demo(root: Path, seed: int = 0, reporter: Reporter | None = None) -> None:
@@ -141,7 +146,7 @@ def attack_spec(model: VehicleModel, kind: str) -> AttackSpec:
     starts = [clean_s + i * (burst_s + pause_s) for i in range(BURSTS)]
     bursts = tuple((start, start + burst_s) for start in starts)
     targets = max(1, round(_TARGETS.get(kind, 0) * len(model.messages)))
-    return AttackSpec(kind, bursts, _RATES.get(kind), targets)
+    return AttackSpec(kind, bursts, targets=targets)
 
 
 def driving_phases(

@@ -120,7 +120,11 @@ class VehicleModel:
 
 @dataclass(frozen=True)
 class AttackSpec:
-    """What an attacker does, and when."""
+    """What an attacker does, and when.
+
+    Raises:
+        ValueError: on an unknown kind, no target or a rate that is not positive.
+    """
 
     kind: str
     """One of :data:`ATTACKS`."""
@@ -132,6 +136,14 @@ class AttackSpec:
     targets: int = 1
     """Messages that suppression silences and masquerade forges (all there are at most): whoever
     holds a sender has several."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ATTACKS:
+            raise ValueError(f"attack is one of {', '.join(ATTACKS)}, got {self.kind!r}")
+        if self.targets < 1 or (self.rate is not None and self.rate <= 0):
+            raise ValueError(
+                f"an attack has targets and a positive rate, got {self.targets} and {self.rate}"
+            )
 
 
 class _Frames(NamedTuple):
@@ -293,12 +305,9 @@ def simulate_recording(
         Frames in the order in which they left the bus, with the time of their end.
 
     Raises:
-        ValueError: on an unknown kind of attack or phase, or phases out of order.
+        ValueError: on an unknown phase, or phases out of order.
     """
     attacks = (attack,) if isinstance(attack, AttackSpec) else tuple(attack or ())
-    for spec in attacks:
-        if spec.kind not in ATTACKS:
-            raise ValueError(f"attack is one of {', '.join(ATTACKS)}, got {spec.kind!r}")
     rng = np.random.default_rng([seed, vehicle.seed, 4])
     drive = _drive(rng, drawn_phases(rng, duration_s) if phases is None else phases, duration_s)
     rng = np.random.default_rng([seed, vehicle.seed, 2])
