@@ -62,8 +62,7 @@ def _windows_by_count(frames: list[_Frame], config: WindowConfig) -> list[list[_
 
 
 def _windows_by_time(frames: list[_Frame], config: WindowConfig) -> list[list[_Frame]]:
-    # While the clock runs backward, time stands still.
-    clock = [time - frames[0].time for time in itertools.accumulate((f.time for f in frames), max)]
+    clock = _clock(frames, config.duration_s)
     stride = config.stride_s or config.duration_s
     windows = []
     for number in itertools.count():
@@ -76,6 +75,16 @@ def _windows_by_time(frames: list[_Frame], config: WindowConfig) -> list[list[_F
         if not whole:
             break
     return windows
+
+
+def _clock(frames: list[_Frame], duration: float) -> list[float]:
+    """Seconds since the first frame, which stand still where time stamps fall back."""
+    clock, shift = [0.0], 0.0
+    for before, frame in itertools.pairwise(frames):
+        if before.time - frame.time >= duration:
+            shift += before.time - frame.time  # Set anew: time goes on from here.
+        clock.append(max(clock[-1], frame.time - frames[0].time + shift))
+    return clock
 
 
 def _frames(table: FrameTable) -> list[_Frame]:

@@ -66,8 +66,9 @@ class WindowsByTime:
     """``duration_s`` each, a new one every ``stride_s``, counted from the first frame.
 
     Window ``k`` holds the frames from ``k * stride_s`` up to, and without, ``k * stride_s +
-    duration_s``; it is whole where a frame at or after its end exists. While a clock runs backward,
-    time stands still.
+    duration_s``; it is whole where a frame at or after its end exists. Where the clock falls back
+    by less than a window, time stands still until it has caught up. Where it falls back by more
+    (it was wrapped or set anew), time goes on from there with the next frame.
     """
 
     def __init__(self, config: WindowConfig) -> None:
@@ -77,14 +78,22 @@ class WindowsByTime:
         self.needed = 0
         self._next = 0
         self._origin: float | None = None
+        self._last = 0.0
+        """The clock at the last frame."""
+        self._shift = 0.0
+        """Seconds by which the clock fell back in all."""
         self._elapsed = np.empty(0)
         """Seconds since the first frame, never falling, of the frames from ``needed`` on."""
 
     def extend(self, timestamp: npt.NDArray[np.float64]) -> Spans:
         if self._origin is None:
-            self._origin = float(timestamp[0])
+            self._origin = self._last = float(timestamp[0])
+        fall = -np.diff(timestamp, prepend=self._last)
+        fall[fall < self.duration] = 0.0
+        shift = np.cumsum(np.append(self._shift, fall))[1:]
+        self._last, self._shift = float(timestamp[-1]), float(shift[-1])
         latest = self._elapsed[-1:] if len(self._elapsed) else np.zeros(1)
-        new = np.maximum.accumulate(np.append(latest, timestamp - self._origin))[1:]
+        new = np.maximum.accumulate(np.append(latest, timestamp - self._origin + shift))[1:]
         self._elapsed = np.concatenate([self._elapsed, new])
         number = self._candidates()
         number = number[number * self.stride + self.duration <= self._elapsed[-1]]
