@@ -51,9 +51,9 @@ def in_words(facts: CaptureFacts) -> str:
         hit = [i for i, n in enumerate(frames) if n]
         begin, end = hit[0] * facts.bin_width, (hit[-1] + 1) * facts.bin_width
         where = (
-            f"{begin:.1f} s to {end:.1f} s"
+            f"{begin:.1f} s and {end:.1f} s"
             if facts.duration_s
-            else f"frame {begin:,.0f} to {end:,.0f}"
+            else f"frame {begin:,.0f} and {end:,.0f}"
         )
-        parts.append(f"{name}: {facts.attacks[name]:,} frames from {where}")
+        parts.append(f"{name}: {facts.attacks[name]:,} frames between {where}")
     return "; ".join(parts)

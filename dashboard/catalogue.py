@@ -38,10 +38,10 @@ def _row(capture: Listed) -> dict[str, object]:
         "Attacked": attacked_share(shown) if known else None,
         "Attacks": ", ".join(shown.attacks),
         "Skipped": skipped if known else None,
+        "Note": note(capture),
         "Format": shown.format,
         "Times": shown.time if known else "",
         "Size": size(capture.bytes),
-        "Note": note(capture),
     }
 
 

@@ -86,19 +86,20 @@ def open_dataset(
     Raises:
         DatasetError: if there is none, or it has no training captures.
         StorageError: if the demo cannot be written.
+        JobStopped: if the reporter says so.
     """
     if name_or_path == demo.NAME:
-        return read_folder(_demo(workspace, reporter or SilentReporter()), demo.NAME)
+        return read_folder(_demo(workspace, reporter or SilentReporter()), demo.NAME, reporter)
     try:
         named: Path | None = workspace.datasets / valid_name(name_or_path)
     except DatasetError:
         named = None  # It may still be a path.
     if named is not None and is_folder(named):
-        return read_folder(named, name_or_path)
+        return read_folder(named, name_or_path, reporter)
     if name_or_path.strip() and is_folder(Path(name_or_path)):
         # An absolute path has a name even for "."; links are not followed, their names are chosen.
         root = Path(os.path.abspath(name_or_path))  # noqa: PTH100
-        return read_folder(root, valid_name(root.name))
+        return read_folder(root, valid_name(root.name), reporter)
     raise DatasetError(
         f"no data set {name_or_path!r}: there is no such folder; "
         f"{workspace.datasets} has {', '.join(list_datasets(workspace))}"
@@ -230,13 +231,20 @@ def marker_of(root: Path) -> dict[str, object]:
     return marker if isinstance(marker, dict) else {"simulated": True}
 
 
-def read_folder(root: Path, name: str) -> Dataset:
+def read_folder(root: Path, name: str, reporter: Reporter | None = None) -> Dataset:
+    """The data set in a folder, every capture hashed.
+
+    Raises:
+        DatasetError: if it is none, or cannot be read.
+        JobStopped: if the reporter says so.
+    """
+    reporter = reporter or SilentReporter()
     try:
         splits = split_folders(root)
         if not splits:
             raise DatasetError(f"{root}: no split folders in it; expected {EXPECTED}")
         captures = tuple(
-            _capture(file, split.name) for split in splits for file in _captures_in(split)
+            _capture(file, split.name, reporter) for split in splits for file in _captures_in(split)
         )
     except OSError as error:
         raise DatasetError(f"{root}: cannot be read: {error.strerror or error}") from error
@@ -309,7 +317,8 @@ def _is_detected(path: Path, size: int, changed: int) -> bool:
     return detect(path, read_head(path)) is not None
 
 
-def _capture(path: Path, split: str) -> Capture:
+def _capture(path: Path, split: str, reporter: Reporter) -> Capture:
+    reporter.check()
     try:
         return Capture(path, split, path.name, content_hash(path))
     except OSError as error:

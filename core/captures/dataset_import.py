@@ -13,7 +13,7 @@ import shutil
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.captures import demo
@@ -85,7 +85,7 @@ def import_dataset(
             _begin(copy, source, drop_duplicates, files)
             left_out = _copy(source, files, copy, captures if drop_duplicates else set(), reporter)
             # Refused here, a folder without training captures never becomes a data set.
-            found = read_folder(copy, name)
+            found = read_folder(copy, name, reporter)
             (copy / SOURCE).unlink()
             copy.rename(target)
         except (JobStopped, StorageError):
@@ -98,7 +98,10 @@ def import_dataset(
         reporter.log(line)
     dropped = f", {len(left_out)} left out" if left_out else ""
     reporter.progress("import", 1.0, f"{len(found.captures)} captures{dropped}")
-    return read_folder(target, name)
+    copied = tuple(
+        replace(capture, path=target / capture.split / capture.name) for capture in found.captures
+    )
+    return replace(found, root=target, captures=copied)
 
 
 def unfinished_imports(workspace: Workspace) -> list[UnfinishedImport]:

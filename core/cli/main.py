@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from core.errors import InputError
 
-COMMANDS = ("ingest", "reproduce", "train-fusion", "bench")
+COMMANDS = ("ingest", "datasets", "reproduce", "train-fusion", "bench")
 
 
 class Parser(argparse.ArgumentParser):

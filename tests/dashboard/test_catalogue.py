@@ -88,11 +88,11 @@ def test_the_timeline_stacks_attacks_on_what_is_none():
     assert (heights.sum(axis=1) == 100.0).all()
     assert figure.layout.xaxis.title.text == "time since the first frame (s)"
     assert in_words(FACTS) == (
-        "DoS: 100 frames from 2.5 s to 5.0 s; fuzzing: 50 frames from 5.0 s to 10.0 s"
+        "DoS: 100 frames between 2.5 s and 5.0 s; fuzzing: 50 frames between 5.0 s and 10.0 s"
     )
 
 
 def test_without_times_the_timeline_counts_frames():
     facts = replace(FACTS, duration_s=None, bin_width=250.0)
     assert attack_timeline(facts).layout.xaxis.title.text == "frame"
-    assert in_words(facts).startswith("DoS: 100 frames from frame 250 to 500")
+    assert in_words(facts).startswith("DoS: 100 frames between frame 250 and 500")

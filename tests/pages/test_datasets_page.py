@@ -88,7 +88,7 @@ def test_the_catalogue_is_shown_with_duplicates_first(open_page, mine):
 def test_an_attacked_capture_is_looked_at_first_and_another_can_be_chosen(open_page, mine):
     app = open_page("datasets", dataset="mine")
     assert app.selectbox(key="capture").value == f"{ATTACKED}/DoS-a.csv"
-    assert "DoS: 10 frames from" in said(app)
+    assert "DoS: 10 frames between" in said(app)
     app.selectbox(key="capture").select(f"{TEST}/odd.csv").run()
     assert "no frame of it is an attack" in said(app)
     assert "Lines set aside" in said(app)

@@ -98,6 +98,7 @@ def test_splits_are_copied_with_what_lies_beside_captures(
     assert sorted(p.name for p in (dataset.root / FREE).iterdir()) == ["a.csv", "metadata.json"]
     assert sorted(p.name for p in dataset.root.iterdir()) == [TEST, FREE, ATTACKED]
     assert in_datasets(workspace) == ["copy"]
+    assert open_dataset("copy", workspace) == dataset
 
 
 def test_the_mark_of_simulation_comes_along(source: Path, workspace: Workspace) -> None:
@@ -144,7 +145,7 @@ def test_what_is_no_data_set_leaves_nothing(tmp_path: Path, workspace: Workspace
     assert not workspace.datasets.exists()
 
 
-@pytest.mark.parametrize("at", range(6))
+@pytest.mark.parametrize("at", range(11))
 def test_a_stopped_import_leaves_nothing(source: Path, workspace: Workspace, at: int) -> None:
     with pytest.raises(JobStopped):
         import_dataset(source, "mine", workspace, Stopper(at))
