@@ -54,6 +54,8 @@ READERS: dict[str, Reader] = {
             for module, suffixes in (
                 (can_train_and_test_csv, (".csv",)),
                 (candump, (".log",)),
+                # Before the console's form, which its lines have too.
+                (battery_emulator, ()),
                 (candump_console, ()),
                 (hcrl_csv, ()),
                 (hcrl_challenge, ()),
@@ -66,7 +68,6 @@ READERS: dict[str, Reader] = {
                 (trc, (".trc",)),
                 (canhacker, ()),
                 (crtd, (".crtd",)),
-                (battery_emulator, ()),
             )
         ),
         Reader(

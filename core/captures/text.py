@@ -93,7 +93,7 @@ class Lines:
         """Position ``[L]`` of each line's delimiter ``k`` (anything where it has fewer)."""
         if isinstance(k, int) and k in self._known_cuts:
             return self._known_cuts[k]
-        cut = self.cuts[np.minimum(self.first_cut + k, len(self.cuts) - 1)]
+        cut = self.cuts[np.clip(self.first_cut + k, 0, len(self.cuts) - 1)]
         if isinstance(k, int):
             self._known_cuts[k] = cut
         return cut

@@ -8,7 +8,9 @@ groups are joined in the order of time. Files with decoded signals only have no 
 import contextlib
 import io
 import logging
+import mmap
 import struct
+import tempfile
 import traceback
 import zipfile
 import zlib
@@ -96,9 +98,11 @@ def _settle(error: BaseException) -> None:
         half_built: Any = frame.f_locals.get("self")
         if hasattr(half_built, "_closed"):
             half_built._closed = True
-            for name in ("_file", "_tempfile", "_mapped_file"):
-                if getattr(half_built, name, None) is not None:
-                    getattr(half_built, name).close()
+        left = list(frame.f_locals.values())
+        left += [getattr(half_built, n, None) for n in ("_file", "_tempfile", "_mapped_file")]
+        for thing in left:
+            if isinstance(thing, io.IOBase | mmap.mmap | tempfile._TemporaryFileWrapper):
+                thing.close()
 
 
 def _group(mdf: Any, index: int, name: str, buses: Buses, quarantine: Quarantine) -> Columns:
@@ -131,8 +135,10 @@ def _group(mdf: Any, index: int, name: str, buses: Buses, quarantine: Quarantine
             is_extended |= extended.astype(np.int64) != 0
         columns.flags |= np.where(is_extended, np.uint8(EXTENDED), np.uint8(0))
     length, data = part("DataLength"), part("DataBytes")
-    if length is None:
-        length = part("DLC")
+    if length is None or kind & REMOTE:
+        # A remote frame has no data; what it asks for is its DLC.
+        dlc = part("DLC")
+        length = length if dlc is None else np.minimum(dlc, 8)
     if length is not None:
         good &= (length >= 0) & (length <= 64)
         columns.length = np.where(good, length, 0).astype(np.uint8)
