@@ -10,6 +10,7 @@ from dashboard.cache_status import CHECKING, Status, status_of
 from dashboard.context import TRAINING, friendly_errors
 from dashboard.datasets import CacheFile, caches, delete_cache, describe, source_folder
 from dashboard.figures import CONFIG, DETECTOR_LINES, timeline
+from dashboard.formatting import code
 from dashboard.results import load_cache_preview, names, rows_where
 from dashboard.uploads import SPLITS, save_uploads
 
@@ -135,6 +136,9 @@ def upload_form(jobs: JobRegistry) -> None:
 
 def import_form(jobs: JobRegistry) -> None:
     """Copy a folder that is already on the server's disk."""
+    begun = st.session_state.pop("importing", "")
+    if begun:
+        st.info(f"Importing {code(begun)}: watch, pause or stop it at the top of this page.")
     with st.form("import"):
         left, right = st.columns(2)
         folder = left.text_input("Folder on this machine", placeholder="/data/my_vehicle")
@@ -145,6 +149,7 @@ def import_form(jobs: JobRegistry) -> None:
         )
         if st.form_submit_button("Import", type="primary"):
             start_import(jobs, source_folder(folder), valid_name(name.strip()), drop)
+            st.session_state["importing"] = name.strip()
             st.rerun()
 
 
