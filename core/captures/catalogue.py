@@ -23,6 +23,7 @@ import numpy.typing as npt
 from core.captures.dataset import TRAIN, capture_files, list_datasets, open_dataset
 from core.captures.demo import NAME as DEMO
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
+from core.captures.label_files import LabelFiles
 from core.captures.readers import read_capture
 from core.errors import CacheError, CaptureError, DatasetError
 from core.files import content_hash, write_json
@@ -33,6 +34,8 @@ BIT_RATE = 500_000
 """Bits a second that the bus load is estimated with; captures do not tell it."""
 BINS = 200
 """Parts of a capture in its attack timeline, at most."""
+LOAD_FROM_S = 0.1
+"""Captures shorter than this are too short for a bus load."""
 SAME_FROM_FRAMES = 100
 """From this length on, captures with equal frames are the same recording, not chance."""
 NOT_READING = ("dataset.py", "dataset_import.py", "demo.py", "simulator.py")
@@ -56,7 +59,8 @@ class CaptureFacts:
     duration_s: float | None = None
     """From the earliest to the latest frame; None without times."""
     bus_load: float | None = None
-    """Estimated share of the time that the bus is taken at ``BIT_RATE``; None without times."""
+    """Estimated share of the time that the bus is taken at ``BIT_RATE``; None without times, or
+    where the capture is too short."""
     labelled: bool = False
     attack_frames: int = 0
     attacks: dict[str, int] = field(default_factory=dict)
@@ -139,12 +143,12 @@ def build_catalogue(name: str, workspace: Workspace, reporter: Reporter | None =
     todo = [capture for capture in captures if capture.facts is None]
     whole = max(sum(capture.bytes for capture in todo), 1)
     done = unusable = 0
-    folders: dict[Path, _Folder] = {}
+    folders: dict[Path, LabelFiles] = {}
     for capture in todo:
         reporter.check()
         reporter.progress("catalogue", min(done / whole, 1.0), capture.key)
         if capture.path.parent not in folders:
-            folders[capture.path.parent] = _Folder(capture.path.parent)
+            folders[capture.path.parent] = LabelFiles(capture.path.parent)
         facts = _look(name, capture, folders[capture.path.parent], workspace)
         if facts.error:
             unusable += 1
@@ -167,11 +171,11 @@ def read_catalogue(name: str, workspace: Workspace) -> list[Listed]:
     root = _root(name, workspace)
     if not root.is_dir():
         return []
-    folders: dict[Path, _Folder] = {}
+    folders: dict[Path, LabelFiles] = {}
     listed = []
     for split, path in capture_files(root):
         if path.parent not in folders:
-            folders[path.parent] = _Folder(path.parent)
+            folders[path.parent] = LabelFiles(path.parent)
         try:
             stamp = _stamp(path, folders[path.parent])
         except OSError:
@@ -266,7 +270,11 @@ def facts_of(table: FrameTable) -> CaptureFacts:
         fd_frames=int(np.count_nonzero(table.flags & FD)),
         time=table.time,
         duration_s=duration,
-        bus_load=float(frame_bits(table).sum()) / BIT_RATE / duration if duration else None,
+        bus_load=(
+            float(frame_bits(table).sum()) / BIT_RATE / duration
+            if duration is not None and duration >= LOAD_FROM_S
+            else None
+        ),
         labelled=table.labelled,
         attack_frames=int(np.count_nonzero(table.label)),
         attacks={name: int(np.count_nonzero(mask)) for name, mask in attacked.items()},
@@ -310,14 +318,14 @@ def reading_code() -> str:
     return digest.hexdigest()
 
 
-def _look(name: str, capture: Listed, folder: "_Folder", workspace: Workspace) -> CaptureFacts:
+def _look(name: str, capture: Listed, folder: LabelFiles, workspace: Workspace) -> CaptureFacts:
     """Read one capture, unless its content is known; remember both."""
     path = capture.path
     try:
         stamp = _stamp(path, folder)
         sha256 = capture.sha256 or content_hash(path)
         # The name may name the attack, and what lies beside may label it.
-        beside = [(other.name, content_hash(other)) for other in folder.beside(path)]
+        beside = [(other.name, content_hash(other)) for other in folder.of(path)]
     except OSError as error:
         return CaptureFacts(error=f"cannot be read: {error.strerror or error}")
     parts = json.dumps([sha256, path.name, beside, reading_code()])
@@ -357,28 +365,9 @@ def _recording(table: FrameTable) -> str:
     return digest.hexdigest()
 
 
-class _Folder:
-    """The JSON files of a split folder that may describe its captures."""
-
-    def __init__(self, path: Path) -> None:
-        entries = sorted(p for p in path.iterdir() if p.name[0] != ".")
-        self._json = {_stem(p.name): p for p in entries if p.suffix == ".json" and p.is_file()}
-        named = {_stem(p.name) for p in entries if p.suffix != ".json"}
-        self._shared = [p for stem, p in self._json.items() if stem not in named]
-
-    def beside(self, capture: Path) -> list[Path]:
-        """The one of a capture's own name, and those of no capture's name."""
-        own = self._json.get(_stem(capture.name))
-        return [p for p in (own, *self._shared) if p is not None and p != capture]
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name.removesuffix(".gz"))[0]  # noqa: PTH122 (asked very often)
-
-
-def _stamp(path: Path, folder: _Folder) -> list[list[Any]]:
+def _stamp(path: Path, folder: LabelFiles) -> list[list[Any]]:
     """Name, size and time of change of a capture and of the files that may describe it."""
-    files = (path, *folder.beside(path))
+    files = (path, *folder.of(path))
     return [[p.name, (stat := p.stat()).st_size, stat.st_mtime_ns] for p in files]
 
 

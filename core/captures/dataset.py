@@ -13,6 +13,7 @@ Other files and folders, and names that begin with a dot, are left alone.
 """
 
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.captures import demo
+from core.captures.label_files import LabelFiles
 from core.captures.readers import READERS, detect, read_head
 from core.errors import CaptureError, DatasetError, StorageError
 from core.files import atomic_path, content_hash
@@ -47,6 +49,8 @@ class Capture:
     """File name with its ending."""
     sha256: str
     """Of the content, as hexadecimal digits."""
+    labels_sha256: str = ""
+    """Of the files beside it that its labels are taken from; empty where there are none."""
 
     @property
     def key(self) -> str:
@@ -244,7 +248,10 @@ def read_folder(root: Path, name: str, reporter: Reporter | None = None) -> Data
         if not splits:
             raise DatasetError(f"{root}: no split folders in it; expected {EXPECTED}")
         captures = tuple(
-            _capture(file, split.name, reporter) for split in splits for file in _captures_in(split)
+            _capture(file, split.name, beside, reporter)
+            for split in splits
+            for beside in [LabelFiles(split)]
+            for file in _captures_in(split)
         )
     except OSError as error:
         raise DatasetError(f"{root}: cannot be read: {error.strerror or error}") from error
@@ -317,10 +324,12 @@ def _is_detected(path: Path, size: int, changed: int) -> bool:
     return detect(path, read_head(path)) is not None
 
 
-def _capture(path: Path, split: str, reporter: Reporter) -> Capture:
+def _capture(path: Path, split: str, beside: LabelFiles, reporter: Reporter) -> Capture:
     reporter.check()
     try:
-        return Capture(path, split, path.name, content_hash(path))
+        labels = "".join(f"{file.name}\0{content_hash(file)}\0" for file in beside.of(path))
+        digest = hashlib.sha256(labels.encode()).hexdigest() if labels else ""
+        return Capture(path, split, path.name, content_hash(path), digest)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -110,9 +110,9 @@ def test_without_times_the_timeline_counts_frames() -> None:
     assert facts.bin_attacked["attack"][:20] == [2] * 20
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_captures_without_duration_have_no_load(count: int) -> None:
-    facts = facts_of(table_of([(5.0, 1, 0, 0, b"", 0)] * count))
+@pytest.mark.parametrize(("count", "period"), [(1, 0.0), (2, 0.0), (3, 0.0001)])
+def test_captures_of_next_to_no_duration_have_no_load(count: int, period: float) -> None:
+    facts = facts_of(table_of([(5.0 + period * i, 1, 0, 0, b"", 0) for i in range(count)]))
     assert facts.bus_load is None
     assert sum(facts.bin_frames) == count
 

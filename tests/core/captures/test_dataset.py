@@ -165,6 +165,22 @@ def test_equal_captures_are_told_and_louder_across_train_and_test(
     )
 
 
+@pytest.mark.parametrize("name", ["DoS-b.json", "capture_metadata.json", "Labeled_DoS-b.csv"])
+def test_labels_beside_a_capture_count_as_part_of_it(
+    folder: Path, workspace: Workspace, name: str
+) -> None:
+    (bare,) = open_dataset(str(folder), workspace).tests[TEST]
+    assert bare.labels_sha256 == ""
+    (folder / TEST / "other.json").write_text("{}")
+    seen = {bare}
+    for text in ("{}", "[]"):
+        (folder / TEST / name).write_text(text)
+        found = open_dataset(str(folder), workspace).tests[TEST]
+        seen.add(next(c for c in found if c.name == "DoS-b.csv"))
+    assert len(seen) == 3
+    assert {c.sha256 for c in seen} == {bare.sha256}
+
+
 def test_a_dangling_link_is_named(folder: Path, workspace: Workspace) -> None:
     (folder / TEST / "gone.csv").symlink_to(folder / "nothing.csv")
     with pytest.raises(DatasetError, match=r"gone\.csv: cannot be read"):
