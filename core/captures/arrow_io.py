@@ -1,6 +1,8 @@
 """Frame tables as Arrow IPC files, without loss: memory-mapped when read."""
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,18 +111,69 @@ def load(path: Path) -> FrameTable:
     Raises:
         CaptureError: if it is missing, truncated, or something else.
     """
-    try:
+    with _reading(path):
         # The mapping must outlive this function: the columns keep it alive.
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        frames = from_arrow(table)
+        frames = from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+    if not len(frames):
+        raise CaptureError(f"{path}: no frames in it")
+    return frames
+
+
+def save_chunks(chunks: Iterable[FrameTable], path: Path) -> None:
+    """Write a capture larger than memory, chunk by chunk, atomically; :func:`load` reads it too.
+
+    What is not a column (attack names, warnings, ...) is that of the first chunk.
+
+    Raises:
+        CaptureError: if there is no chunk, or chunks differ in width or attack names.
+        StorageError: if it cannot be written.
+    """
+    first: FrameTable | None = None
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic_path(path))
+        sink = stack.enter_context(pa.OSFile(str(temporary), "wb"))
+        for chunk in chunks:
+            table = to_arrow(chunk)
+            if first is None:
+                first = chunk
+                writer = stack.enter_context(pa.ipc.new_file(sink, table.schema))
+            elif (
+                chunk.attack_names != first.attack_names
+                or chunk.payload.shape[1] != first.payload.shape[1]
+            ):
+                raise CaptureError(f"{path}: chunks of one capture differ in width or attack names")
+            writer.write_table(table)
+        if first is None:
+            raise CaptureError(f"{path}: no frames to write")
+
+
+def load_chunks(path: Path) -> Iterator[FrameTable]:
+    """The chunks that :func:`save_chunks` wrote, each read when it is asked for.
+
+    Raises:
+        CaptureError: as :func:`load`.
+    """
+    with _reading(path), pa.OSFile(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        frames = 0
+        for number in range(reader.num_record_batches):
+            chunk = from_arrow(pa.Table.from_batches([reader.get_batch(number)]))
+            frames += len(chunk)
+            yield chunk
+    if not frames:
+        raise CaptureError(f"{path}: no frames in it")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Says of which file it is that something is wrong."""
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaptureError(f"{path}: not a readable Arrow file: {reason}") from error
     except CaptureError as error:
         raise CaptureError(f"{path}: not a saved capture: {error}") from error
-    if not len(frames):
-        raise CaptureError(f"{path}: no frames in it")
-    return frames
 
 
 def _metadata(table: pa.Table) -> dict[str, Any]:

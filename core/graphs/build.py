@@ -43,7 +43,7 @@ def build_graphs(table: FrameTable, config: WindowConfig | None = None) -> Graph
         ShortCaptureError: if the capture holds no window.
     """
     config = config or WindowConfig()
-    parts = list(_parts([table], config, table.payload.shape[1], SilentReporter()))
+    parts = list(_parts([table], config, None, SilentReporter()))
     if not parts:
         raise ShortCaptureError(_too_short(len(table), config))
     return GraphStore.join(parts)
@@ -54,7 +54,7 @@ def build_graphs_on_disk(
     folder: Path,
     config: WindowConfig | None = None,
     *,
-    width: int = 8,
+    width: int | None = None,
     reporter: Reporter | None = None,
 ) -> GraphStore:
     """:func:`build_graphs` for a capture that comes in chunks, written to ``folder`` as it grows.
@@ -64,7 +64,8 @@ def build_graphs_on_disk(
 
     Args:
         chunks: the capture's frames, in order; of any number each.
-        width: bytes of the capture's widest payloads, 8 or (CAN FD) 64.
+        width: bytes of the capture's widest payloads, 8 or (CAN FD) 64, where that is more than
+            those of the first chunk.
 
     Returns:
         The store, mapped into memory.
@@ -96,19 +97,20 @@ def _too_short(frames: int, config: WindowConfig) -> str:
 
 
 def _parts(
-    chunks: Iterable[FrameTable], config: WindowConfig, width: int, reporter: Reporter
+    chunks: Iterable[FrameTable], config: WindowConfig, width: int | None, reporter: Reporter
 ) -> Iterator[GraphStore]:
-    builder = GraphBuilder(config, width)
+    builder: GraphBuilder | None = None
     # Where windows lie side by side, a multiple of their length leaves no frames to carry over.
     step = max(1, CHUNK_FRAMES // config.stride) * config.stride
     step = min(step, max(CHUNK_FRAMES, config.size))
     for table in chunks:
+        builder = builder or GraphBuilder(config, width or table.payload.shape[1])
         for start in range(0, len(table), step):
             reporter.check()
             part = builder.add(_frames_of(table, slice(start, start + step)))
             if part is not None:
                 yield part
-    part = builder.finish()
+    part = builder.finish() if builder else None
     if part is not None:
         yield part
 

@@ -4,14 +4,17 @@ Knows nothing of torch: the processes that build graphs need not load it.
 """
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import joblib
 
 from core.cache.fingerprint import code_version
+from core.captures import arrow_io
 from core.captures.dataset import Capture
-from core.captures.readers import read_capture
+from core.captures.frame_table import FrameTable
+from core.captures.readers import read_capture, read_head
 from core.config import FusionDataConfig, WindowConfig
 from core.errors import CacheError, ConfigError, ShortCaptureError
 from core.graphs.build import build_graphs_on_disk
@@ -39,12 +42,18 @@ def graph_store(
             return GraphStore.load(folder)
         except CacheError:
             pass  # Damaged: it is built anew and takes the damaged one's place.
-    table = read_capture(capture.path)
-    width = table.payload.shape[1]
     try:
-        return build_graphs_on_disk([table], folder, window, width=width, reporter=reporter)
+        return build_graphs_on_disk(_chunks(capture.path), folder, window, reporter=reporter)
     except ShortCaptureError:
         return None
+
+
+def _chunks(path: Path) -> Iterator[FrameTable]:
+    """The frames of a capture: of an Arrow file chunk by chunk, of any other all at once."""
+    if arrow_io.sniff(read_head(path)):
+        yield from arrow_io.load_chunks(path)
+    else:
+        yield read_capture(path)
 
 
 def build_in_parallel(

@@ -1,5 +1,6 @@
 """Frame tables in Arrow files: nothing is lost, nothing else is taken for one."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,35 @@ def test_other_arrow_files_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(CaptureError, match=message):
             arrow_io.load(write(table))
+
+
+def test_a_capture_in_chunks_is_one_capture(tmp_path: Path) -> None:
+    table = table_of([(float(i), i, 0, 1, bytes([i]), i % 2) for i in range(10)])
+    arrow = arrow_io.to_arrow(table)
+    chunks = [arrow_io.from_arrow(arrow.slice(start, 4)) for start in (0, 4, 8)]
+    arrow_io.save_chunks(chunks, tmp_path / "x.arrow")
+    assert_equal(arrow_io.load(tmp_path / "x.arrow"), table)
+    found = list(arrow_io.load_chunks(tmp_path / "x.arrow"))
+    assert [len(chunk) for chunk in found] == [4, 4, 2]
+    for chunk, expected in zip(found, chunks, strict=True):
+        assert_equal(chunk, expected)
+
+
+def test_chunks_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    table = table_of([(1.0, 1, 0, 1, b"1", 0)])
+    wide = dataclasses.replace(table, payload=np.zeros((1, 64), np.uint8))
+    for chunks, expected in (([table, wide], "differ in width"), ([], "no frames to write")):
+        with pytest.raises(CaptureError, match=expected):
+            arrow_io.save_chunks(chunks, tmp_path / "x.arrow")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("keep", [0, 30, 0.5, 0.9])
+def test_a_torn_file_is_refused_in_chunks_too(tmp_path: Path, keep: float) -> None:
+    path = tmp_path / "x.arrow"
+    table = table_of([(float(i), i, 0, 1, bytes([i]), i % 2) for i in range(10)])
+    arrow_io.save_chunks([table, table], path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if 0 < keep < 1 else int(keep)])
+    with pytest.raises(CaptureError, match=r"x\.arrow: not a readable Arrow file"):
+        list(arrow_io.load_chunks(path))
