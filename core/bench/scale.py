@@ -24,6 +24,8 @@ from core.graphs.build import build_graphs_on_disk
 
 FRAMES = 10_000_000
 SMALL_FRAMES = 1_000_000
+PAUSES = 8
+"""Times that the small stream is measured."""
 BLOCK_S = 120.0
 """Seconds of generated traffic that are repeated for as long as it takes."""
 
@@ -34,7 +36,7 @@ def measure_scale(frames: int = FRAMES) -> dict[str, float]:
     In a process of its own. Making the file is not timed.
 
     Returns:
-        ``frames``, ``frames_per_s``, ``small_frames_per_s`` (of 1 M frames, mean of three),
+        ``frames``, ``frames_per_s``, ``small_frames_per_s`` (of 1 M frames, mean of several),
         ``growth`` (time per frame over that of the small stream), both of CPU time;
         ``peak_memory_mb`` (of the process, imports included), ``file_mb`` and ``store_mb`` (on
         disk).
@@ -65,9 +67,20 @@ def _measure(frames: int, folder: Path) -> dict[str, float]:
     few, many = folder / "few.arrow", folder / "many.arrow"
     arrow_io.save_chunks(stream(block, small_frames), few)
     arrow_io.save_chunks(stream(block, frames), many)
-    _seconds(few, folder / "small")  # The first warms up and does not count.
-    small = sum(_seconds(few, folder / "small") for _ in range(3)) / 3
-    seconds = _seconds(many, folder / "large")
+    _seconds(arrow_io.load_chunks(few), folder / "small")  # Warms up and does not count.
+    pauses: list[float] = []
+
+    def with_pauses() -> Iterator[FrameTable]:
+        # The small stream in between, so that whatever else the machine does disturbs both alike.
+        done = 0
+        for chunk in arrow_io.load_chunks(many):
+            yield chunk
+            done += len(chunk)
+            if done * PAUSES >= frames * (len(pauses) + 1):
+                pauses.append(_seconds(arrow_io.load_chunks(few), folder / "small"))
+
+    seconds = _seconds(with_pauses(), folder / "large") - sum(pauses)
+    small = sum(pauses) / len(pauses)
     per_frame = seconds / frames
     return {
         "frames": frames,
@@ -80,9 +93,9 @@ def _measure(frames: int, folder: Path) -> dict[str, float]:
     }
 
 
-def _seconds(file: Path, folder: Path) -> float:
+def _seconds(chunks: Iterator[FrameTable], folder: Path) -> float:
     start = time.process_time()
-    build_graphs_on_disk(arrow_io.load_chunks(file), folder)
+    build_graphs_on_disk(chunks, folder)
     return time.process_time() - start
 
 
