@@ -55,7 +55,7 @@ def cache_status(
 def detector_fingerprint(dataset: Dataset, config: DetectorConfig) -> dict[str, Any]:
     """What a data set's detectors are made from: training captures, settings, code."""
     return {
-        "captures": {c.key: c.sha256 for c in dataset.train},
+        "captures": {c.key: c.content for c in dataset.train},
         "settings": _flat(asdict(config)),
         "code of features and detectors": code_version(),
     }
@@ -77,7 +77,7 @@ def cache_fingerprint(
     if all(given.values()):
         weights = {name: value for name, value in weights.items() if name.startswith("given")}
     return {
-        "captures": {c.key: c.sha256 for c in dataset.captures},
+        "captures": {c.key: c.content for c in dataset.captures},
         "settings": _flat(asdict(config.detector)),
         "weights": weights,
         "code of features and detectors": code_version(),

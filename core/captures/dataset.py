@@ -57,6 +57,11 @@ class Capture:
         """What names it inside its data set."""
         return f"{self.split}/{self.name}"
 
+    @property
+    def content(self) -> str:
+        """What its frames and their labels come from; changes when either does."""
+        return "+".join(filter(None, (self.sha256, self.labels_sha256)))
+
 
 @dataclass(frozen=True)
 class Dataset:

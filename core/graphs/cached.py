@@ -35,7 +35,7 @@ def graph_store(
         CaptureError: if the capture cannot be read.
     """
     # The file's name counts because it may name the attack.
-    parts = (capture.sha256, capture.name, repr(window), code_version())
+    parts = (capture.content, capture.name, repr(window), code_version())
     folder = workspace.graphs / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     if folder.exists():
         try:

@@ -50,6 +50,13 @@ def test_a_changed_training_capture_makes_both_stale(small_run: SmallRun) -> Non
     assert detectors(small_run) == expected
 
 
+def test_labels_beside_a_capture_belong_to_it(small_run: SmallRun) -> None:
+    beside = small_run.dataset / CLEAN / "clean-a.json"
+    beside.write_text("{}", encoding="utf-8")
+    assert cache(small_run) == ("stale", [f"captures: {CLEAN}/clean-a.csv changed"])
+    assert detectors(small_run)[0] == "stale"
+
+
 def test_a_test_capture_concerns_the_cache_alone(small_run: SmallRun) -> None:
     write(small_run.dataset, f"{TEST_2}/new.csv", recording(2, 1.0, seed=8))
     assert cache(small_run) == ("stale", [f"captures: {TEST_2}/new.csv added"])
