@@ -72,12 +72,20 @@ def read(path: Path) -> FrameTable:
     """
     buses = Buses()
 
+    def fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        columns, good = _fast(lines)
+        named = np.zeros(len(lines), bool)
+        for name, where in distinct(lines.text, *lines.field(2), good):
+            buses.see(name)
+            named |= where
+        return columns, named
+
     def slow(line: str) -> Row:
         row = exact(line)
         buses.see(line.split(")", 1)[1].split(maxsplit=1)[0])
         return row
 
-    columns, quarantine = read_lines(path, " \t.#", lambda lines: _fast(lines, buses), slow)
+    columns, quarantine = read_lines(path, " \t.#", fast, slow)
     attack_name, notes = label_from_json(path, columns)
     return build_table(path, NAME, columns, quarantine, attack_name, buses.warnings() + notes)
 
@@ -133,7 +141,7 @@ def _exact_label(rest: list[str]) -> int:
     raise BadLine("text behind the frame is not understood")
 
 
-def _fast(lines: Lines, buses: Buses | None = None) -> tuple[Columns, npt.NDArray[np.bool_]]:
+def _fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
     """All lines of a block, and where they are plain data frames in the usual spelling."""
     text = lines.text
     columns = Columns.empty(len(lines))
@@ -164,18 +172,7 @@ def _fast(lines: Lines, buses: Buses | None = None) -> tuple[Columns, npt.NDArra
     if fd.any():
         _put_fd(lines, columns, np.flatnonzero(fd), fine)
     good &= fine
-    good &= _put_labels(lines, columns, fd)
-    return columns, _see_buses(lines, good, buses or Buses())
-
-
-def _see_buses(lines: Lines, good: npt.NDArray[np.bool_], buses: Buses) -> npt.NDArray[np.bool_]:
-    """Note the interfaces of good lines; where ``[L]`` they are words."""
-    named = np.zeros(len(lines), bool)
-    for name, where in distinct(lines.text, *lines.field(2), good):
-        if name.split() == [name]:
-            buses.see(name)
-            named |= where
-    return named
+    return columns, good & _put_labels(lines, columns, fd)
 
 
 def _put_fd(
