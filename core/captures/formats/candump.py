@@ -72,20 +72,12 @@ def read(path: Path) -> FrameTable:
     """
     buses = Buses()
 
-    def fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
-        columns, good = _fast(lines)
-        named = np.zeros(len(lines), bool)
-        for name, where in distinct(lines.text, *lines.field(2), good):
-            buses.see(name)
-            named |= where
-        return columns, named
-
     def slow(line: str) -> Row:
         row = exact(line)
         buses.see(line.split(")", 1)[1].split(maxsplit=1)[0])
         return row
 
-    columns, quarantine = read_lines(path, " \t.#", fast, slow)
+    columns, quarantine = read_lines(path, " \t.#", lambda lines: _fast(lines, buses), slow)
     attack_name, notes = label_from_json(path, columns)
     return build_table(path, NAME, columns, quarantine, attack_name, buses.warnings() + notes)
 
@@ -141,7 +133,7 @@ def _exact_label(rest: list[str]) -> int:
     raise BadLine("text behind the frame is not understood")
 
 
-def _fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
     """All lines of a block, and where they are plain data frames in the usual spelling."""
     text = lines.text
     columns = Columns.empty(len(lines))
@@ -171,8 +163,13 @@ def _fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
     columns.payload, columns.length, fine = read_hex_bytes(text, data_start, data_end)
     if fd.any():
         _put_fd(lines, columns, np.flatnonzero(fd), fine)
-    good &= fine
-    return columns, good & _put_labels(lines, columns, fd)
+    good &= fine & _put_labels(lines, columns, fd)
+    named = np.zeros(len(lines), bool)
+    for name, where in distinct(text, *lines.field(2), good):
+        if name.split() == [name]:  # One word: other white space than blanks cuts no field here.
+            buses.see(name)
+            named |= where
+    return columns, named
 
 
 def _put_fd(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.captures import text
 from core.captures.formats import candump
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE
-from core.captures.rows import BadLine
+from core.captures.rows import BadLine, Buses
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import (
     Frame,
@@ -92,6 +92,8 @@ def test_a_line_is_read_as_the_grammar_says(tmp_path: Path, line: str, expected:
         ("(1e999) can0 0C9#80", "timestamp is not finite"),
         ("() can0 0C9#80", "timestamp is missing"),
         ("1.5 can0 0C9#80", "not a candump line"),
+        ("(1.5) c\ran0 0C9#80", "not a candump line"),
+        ("(1.5) c\u00a0an0 0C9#80", "not a candump line"),
         ("interface = can0, family = 29", "not a candump line"),
     ],
 )
@@ -240,9 +242,10 @@ def test_damaged_logs_are_read_as_a_plain_parser_reads_them(
 
 
 @given(st.lists(damaged(plain_lines(), DAMAGE), min_size=1, max_size=25))
+@example(["(12.5) c\ran0 000#"])
 def test_the_fast_way_never_contradicts_the_exact_one(lines: list[str]) -> None:
     cut = text.split_lines(("\n".join(lines) + "\n").encode(), " \t.#")
-    columns, good = candump._fast(cut)
+    columns, good = candump._fast(cut, Buses())
     for i in np.flatnonzero(good):
         try:
             row = candump.exact(cut.line(i))
@@ -262,7 +265,7 @@ def test_usual_lines_all_go_the_fast_way() -> None:
         for d in ("", "11", "1122334455667788", "#1" + "AB" * 12)
         for r in ("", " ", " False\tFalse", "      1\tFalse")
     )
-    _, good = candump._fast(text.split_lines(block.encode(), " \t.#"))
+    _, good = candump._fast(text.split_lines(block.encode(), " \t.#"), Buses())
     assert good.all()
 
 
