@@ -1,6 +1,6 @@
 """Reading a capture, whatever its format: the content decides, then the file's ending."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class Reader:
     sniff: Callable[[bytes], float]
     """How much (0 to 1) the start of a file looks like this format."""
     read: Callable[[Path], FrameTable]
+    read_chunks: Callable[[Path], Iterator[FrameTable]] | None = None
+    """Reads a capture that may be larger than memory, for :func:`read_chunks`."""
     binary: bool = False
 
 
@@ -79,10 +81,36 @@ READERS: dict[str, Reader] = {
         ),
         Reader(blf.NAME, (".blf",), blf.sniff, blf.read, binary=True),
         Reader(mf4.NAME, (".mf4", ".mdf"), mf4.sniff, mf4.read, binary=True),
-        Reader(arrow_io.NAME, (".arrow",), arrow_io.sniff, arrow_io.load, binary=True),
+        Reader(
+            arrow_io.NAME,
+            (".arrow",),
+            arrow_io.sniff,
+            arrow_io.load,
+            arrow_io.load_chunks,
+            binary=True,
+        ),
     )
 }
 """Name -> reader. A new format is one module and one entry here."""
+
+
+def read_chunks(path: Path, format: str | None = None) -> Iterator[FrameTable]:
+    """Read a capture that may be larger than memory: about a million frames at a time.
+
+    The columns of a table are those of its chunk, and attacks keep their numbers. All else counts
+    from the capture's start: the last table has the names, times, warnings and skipped lines that
+    :func:`read_capture` would tell of. Only the width of payloads is each chunk's own. A format
+    that cannot be cut comes as one chunk.
+
+    Raises:
+        CaptureError: as :func:`read_capture`, while chunks are read.
+    """
+    path = Path(path)
+    reader = _reader(path, format)
+    if reader.read_chunks is None:
+        yield reader.read(path)
+    else:
+        yield from reader.read_chunks(path)
 
 
 def read_capture(path: Path, format: str | None = None) -> FrameTable:
@@ -96,6 +124,11 @@ def read_capture(path: Path, format: str | None = None) -> FrameTable:
             needs, or holds nothing usable; or if there is no such format.
     """
     path = Path(path)
+    return _reader(path, format).read(path)
+
+
+def _reader(path: Path, format: str | None) -> Reader:
+    """The reader that is named, or else found."""
     if format is not None and format not in READERS:
         raise CaptureError(f"no capture format {format!r}; there are {', '.join(READERS)}")
     head = read_head(path)
@@ -107,7 +140,7 @@ def read_capture(path: Path, format: str | None = None) -> FrameTable:
         )
     if reader.binary and is_packed(path):
         raise CaptureError(f"{path}: is gzip-compressed; {reader.name} must be unpacked first")
-    return reader.read(path)
+    return reader
 
 
 def detect(path: Path, head: bytes) -> Reader | None:

@@ -24,6 +24,10 @@ EXAMPLES_PER_REASON = 3
 EXAMPLE_LENGTH = 120
 ABSOLUTE_FROM_S = 1e8
 """Times from here on (1973) are dates; smaller ones count from some start."""
+CHUNK_FRAMES = 1_000_000
+"""Frames read at a time of a capture that may be larger than memory."""
+LOOK_FRAMES = 100_000
+"""Frames at the start of a capture that tell what its times are; never more than a first chunk."""
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # 2.00E+06
@@ -278,6 +282,119 @@ def stem_attack_name(path: Path) -> str:
     return path.name.split(".")[0].split("-")[0] or "attack"
 
 
+class TableBuilder:
+    """The frame tables of a capture that is read in chunks.
+
+    The columns of a table are those of its chunk. All else counts from the capture's start, so that
+    the last table says of the capture what the only one would say if it were read at once.
+    """
+
+    def __init__(self, path: Path, format: str) -> None:
+        self.path, self.format = path, format
+        self._frames = self._unknown = 0
+        self._backwards = self._first_backwards = 0
+        self._last = -math.inf
+        self._time = ""
+        self._labels = np.empty(0, np.intp)
+        """Labels of attacks, in the order of their first frames."""
+
+    def add(
+        self,
+        columns: Columns,
+        quarantine: Quarantine,
+        attack_name: str | Sequence[str],
+        warnings: Sequence[str] = (),
+        *,
+        timed: bool = True,
+    ) -> FrameTable:
+        """The table of the next frames.
+
+        Args:
+            quarantine: what was set aside since the capture's start.
+            attack_name: of all attacked frames, or the names that the labels number from 1: in
+                later chunks there may be more.
+            warnings: those of the format, about all that was read so far.
+            timed: whether the capture has times; else frames have an order only.
+
+        Raises:
+            CaptureError: if nothing could be used so far; the message says why.
+        """
+        skipped = sum(quarantine.counts.values())
+        reasons = ", ".join(f"{r} ({n})" for r, n in quarantine.counts.items())
+        if not self._frames and not len(columns.timestamp):
+            if not skipped:
+                raise CaptureError(
+                    f"{self.path}: no frames in it; expected a {self.format} capture"
+                )
+            line, _, text = quarantine.examples[0]
+            raise CaptureError(
+                f"{self.path}: nothing usable as {self.format}: {reasons}; "
+                f"first at line {line}: {text!r}"
+            )
+        self._count(columns)
+        notes = list(warnings)
+        if skipped:
+            notes.append(f"{skipped} of {self._frames + skipped} lines skipped: {reasons}")
+        if self._backwards:
+            notes.append(
+                f"timestamps go backwards {self._backwards} times, first at frame "
+                f"{self._first_backwards}; frames stay in the order of the file"
+            )
+        labelled = self._unknown < self._frames
+        if labelled and self._unknown:
+            notes.append(f"{self._unknown} frames have no label and are taken as not attacked")
+        if not timed:
+            notes.append(
+                "no time column: only the order of the frames is known, timing features are off"
+            )
+        names = (attack_name,) if isinstance(attack_name, str) else attack_name
+        attacked, attack = self._attacks(columns.label)
+        return FrameTable(
+            timestamp=columns.timestamp,
+            arbitration_id=columns.arbitration_id,
+            flags=columns.flags,
+            length=columns.length,
+            payload=columns.payload,
+            label=attacked.astype(np.uint8),
+            attack=attack,
+            attack_names=tuple(names[label - 1] for label in self._labels.tolist()),
+            labelled=labelled,
+            format=self.format,
+            time=self._time if timed else "missing",
+            skipped=quarantine.skipped(),
+            warnings=tuple(notes),
+        )
+
+    def _count(self, columns: Columns) -> None:
+        times = columns.timestamp
+        if not len(times):
+            return
+        if not self._time:
+            dates = times[:LOOK_FRAMES] >= ABSOLUTE_FROM_S
+            self._time = "absolute" if np.count_nonzero(dates) * 2 > len(dates) else "relative"
+        backwards = np.flatnonzero(times < np.append(self._last, times[:-1]))
+        if len(backwards) and not self._backwards:
+            self._first_backwards = self._frames + int(backwards[0])
+        self._backwards += len(backwards)
+        self._last = float(times[-1])
+        self._unknown += int(np.count_nonzero(columns.label < 0))
+        self._frames += len(times)
+
+    def _attacks(
+        self, label: npt.NDArray[np.signedinteger]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int16]]:
+        """Where ``[F]`` frames are attacked, and by which attack."""
+        attacked = label > 0
+        if not attacked.any():
+            return attacked, np.full(len(label), -1, np.int16)
+        used, first = np.unique(label[attacked], return_index=True)
+        used = used[np.argsort(first)]
+        self._labels = np.append(self._labels, used[~np.isin(used, self._labels)]).astype(np.intp)
+        place = np.full(int(self._labels.max()) + 1, -1, np.int16)
+        place[self._labels] = np.arange(len(self._labels))
+        return attacked, place[np.maximum(label, 0)]
+
+
 def build_table(
     path: Path,
     format: str,
@@ -288,60 +405,10 @@ def build_table(
     *,
     timed: bool = True,
 ) -> FrameTable:
-    """The frame table of what was read.
-
-    Args:
-        attack_name: of all attacked frames, or the names that the labels number from 1.
-        timed: whether the format has times; else frames have an order only.
+    """The frame table of a capture that was read at once; as :meth:`TableBuilder.add`.
 
     Raises:
         CaptureError: if nothing could be used; the message says why.
     """
-    frames, skipped = len(columns.timestamp), sum(quarantine.counts.values())
-    if not frames:
-        if not skipped:
-            raise CaptureError(f"{path}: no frames in it; expected a {format} capture")
-        line, _, text = quarantine.examples[0]
-        reasons = ", ".join(f"{r} ({n})" for r, n in quarantine.counts.items())
-        raise CaptureError(
-            f"{path}: nothing usable as {format}: {reasons}; first at line {line}: {text!r}"
-        )
-    notes = list(warnings)
-    if skipped:
-        reasons = ", ".join(f"{r} ({n})" for r, n in quarantine.counts.items())
-        notes.append(f"{skipped} of {frames + skipped} lines skipped: {reasons}")
-    backwards = np.flatnonzero(np.diff(columns.timestamp) < 0)
-    if len(backwards):
-        notes.append(
-            f"timestamps go backwards {len(backwards)} times, first at frame {backwards[0] + 1}; "
-            "frames stay in the order of the file"
-        )
-    known = columns.label >= 0
-    labelled = bool(known.any())
-    if labelled and not known.all():
-        unknown = int(np.count_nonzero(~known))
-        notes.append(f"{unknown} frames have no label and are taken as not attacked")
-    if not timed:
-        notes.append(
-            "no time column: only the order of the frames is known, timing features are off"
-        )
-    attacked = columns.label > 0
-    names = (attack_name,) if isinstance(attack_name, str) else tuple(attack_name)
-    used = np.unique(columns.label[attacked])
-    attack = np.searchsorted(used, columns.label).astype(np.int16)
-    absolute = np.count_nonzero(columns.timestamp >= ABSOLUTE_FROM_S) * 2 > frames
-    return FrameTable(
-        timestamp=columns.timestamp,
-        arbitration_id=columns.arbitration_id,
-        flags=columns.flags,
-        length=columns.length,
-        payload=columns.payload,
-        label=attacked.astype(np.uint8),
-        attack=np.where(attacked, attack, np.int16(-1)),
-        attack_names=tuple(names[label - 1] for label in used),
-        labelled=labelled,
-        format=format,
-        time=("absolute" if absolute else "relative") if timed else "missing",
-        skipped=quarantine.skipped(),
-        warnings=tuple(notes),
-    )
+    builder = TableBuilder(path, format)
+    return builder.add(columns, quarantine, attack_name, warnings, timed=timed)

@@ -5,16 +5,16 @@ Knows nothing of torch: the processes that build graphs need not load it.
 
 import hashlib
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import joblib
 
 from core.cache.fingerprint import code_version
-from core.captures import arrow_io
 from core.captures.dataset import Capture
 from core.captures.frame_table import FrameTable
-from core.captures.readers import read_capture, read_head
+from core.captures.readers import read_chunks
 from core.config import FusionDataConfig, WindowConfig
 from core.errors import CacheError, ConfigError, ShortCaptureError
 from core.graphs.build import build_graphs_on_disk
@@ -42,18 +42,29 @@ def graph_store(
             return GraphStore.load(folder)
         except CacheError:
             pass  # Damaged: it is built anew and takes the damaged one's place.
-    try:
-        return build_graphs_on_disk(_chunks(capture.path), folder, window, reporter=reporter)
-    except ShortCaptureError:
-        return None
+
+    def build(width: int | None = None) -> GraphStore:
+        chunks = _chunks(capture.path, width)
+        return build_graphs_on_disk(chunks, folder, window, width=width, reporter=reporter)
+
+    with suppress(ShortCaptureError):
+        try:
+            return build()
+        except _Wider:
+            return build(width=64)
+    return None
 
 
-def _chunks(path: Path) -> Iterator[FrameTable]:
-    """The frames of a capture: of an Arrow file chunk by chunk, of any other all at once."""
-    if arrow_io.sniff(read_head(path)):
-        yield from arrow_io.load_chunks(path)
-    else:
-        yield read_capture(path)
+class _Wider(Exception):
+    """A capture's first CAN FD frame comes late: all its graphs need the wider payloads."""
+
+
+def _chunks(path: Path, width: int | None) -> Iterator[FrameTable]:
+    for chunk in read_chunks(path):
+        width = width or chunk.payload.shape[1]
+        if chunk.payload.shape[1] > width:
+            raise _Wider
+        yield chunk
 
 
 def build_in_parallel(

@@ -24,7 +24,7 @@ def test_a_capture_saved_in_chunks_is_read_chunk_by_chunk(
     chunks = [_frames_of(table, slice(start, start + 250)) for start in range(0, 900, 250)]
     arrow_io.save_chunks(chunks, tmp_path / "x.arrow")
     # Not read at once, which is what memory would not suffice for.
-    monkeypatch.setattr("core.graphs.cached.read_capture", None)
+    monkeypatch.setattr("core.captures.arrow_io.load", None)
     store = graph_store(capture_of(tmp_path / "x.arrow"), window, Workspace(tmp_path / "w"))
     assert store is not None
     expected = build_graphs(table, window)
