@@ -16,20 +16,9 @@ from core.evaluation.baselines import (
     fused_score,
     oracle_score,
 )
-from core.evaluation.metrics import require_finite, window_metrics
+from core.evaluation.metrics import require_finite
+from core.evaluation.scenario import measure_scenario
 from core.evaluation.scores import AlphaPolicy, Scores, WindowScores
-
-METHODS = ("vgae", "gat", "fixed_alpha", "stacking", "fusion", "oracle")
-
-SCORE_COLUMNS = {
-    "vgae": "anomaly_score",
-    "gat": "gat_prob",
-    "fixed_alpha": "fixed_alpha",
-    "stacking": "stacking",
-    "fusion": "fused",
-    "oracle": "oracle",
-}
-"""Method -> column of :attr:`Comparison.predictions` with its score."""
 
 VALIDATION = "validation"
 """Scenario name of the held-out training windows in :attr:`Comparison.predictions`."""
@@ -43,12 +32,12 @@ class Comparison:
     """``validation`` (a scenario), ``scenarios`` (test folder -> scenario), ``fixed_alpha``,
     ``stacking`` (weights and bias) and ``warnings``; fit for JSON.
 
-    A scenario holds ``windows``, ``attack_windows``, ``commissioning_windows``, ``methods``
-    (name -> metrics) and ``captures`` (file -> the same without commissioning)."""
+    A scenario is what :func:`core.evaluation.scenario.measure_scenario` finds; that of the
+    held-out stretches of training captures has no ``detection``."""
     predictions: pa.Table
     """One row per scored window: ``split`` (scenario), ``capture`` (``split/file``), ``window``,
-    ``start_time``, ``end_time`` (s), ``label``, ``attack``, ``anomaly_score``, ``gat_prob``,
-    ``alpha`` and the scores ``fused``, ``fixed_alpha``, ``stacking``, ``oracle``."""
+    ``start_time``, ``end_time`` (s), ``first_frame``, ``label``, ``attack``, ``anomaly_score``,
+    ``gat_prob``, ``alpha`` and the scores ``fused``, ``fixed_alpha``, ``stacking``, ``oracle``."""
 
 
 def compare(
@@ -73,7 +62,7 @@ def compare(
     Raises:
         ScoresError: if there are no training windows or a score is not finite.
     """
-    threshold = config.evaluation.threshold
+    threshold, window = config.evaluation.threshold, config.data.detector.window
     alpha = best_fixed_alpha(cache_train, agent=config.agent, threshold=threshold)
     stacking = fit_stacking(cache_train, config.agent)
     tables = {
@@ -84,14 +73,18 @@ def compare(
     warnings = [stacking.note] if stacking.note else []
     for split, cache in cache_tests.items():
         spent = _commissioning(split, cache) if commissioning is None else commissioning
-        scenarios[split] = _scenario(split, tables[split], cache, threshold, spent)
+        scenarios[split] = measure_scenario(
+            tables[split],
+            threshold,
+            commissioning={c: n for c, n in spent.items() if c.startswith(f"{split}/")},
+            split=split,
+            frames=None if window.duration_s else window.size,
+        )
         if not scenarios[split]["attack_windows"]:
             warnings.append(f"{split}: no attacked window, so detection cannot be measured there")
     return Comparison(
         results={
-            "validation": _scenario(
-                VALIDATION, tables[VALIDATION], cache_validation, threshold, commissioning={}
-            ),
+            "validation": measure_scenario(tables[VALIDATION], threshold, contiguous=False),
             "scenarios": scenarios,
             "fixed_alpha": alpha,
             "stacking": {"weights": list(stacking.weights), "bias": stacking.bias},
@@ -116,6 +109,7 @@ def _score(
             "window": pa.array(cache.window, pa.int32()),
             "start_time": pa.array(cache.start_time, pa.float64()),
             "end_time": pa.array(cache.end_time, pa.float64()),
+            "first_frame": pa.array(cache.first_frame, pa.int64()),
             "label": pa.array(cache.label, pa.uint8()),
             "attack": _dictionary(cache.attack, cache.attack_names),
             "anomaly_score": pa.array(anomaly, pa.float32()),
@@ -128,44 +122,6 @@ def _score(
             "oracle": pa.array(oracle_score(cache)),
         }
     )
-
-
-def _scenario(
-    split: str,
-    table: pa.Table,
-    cache: WindowScores,
-    threshold: float,
-    commissioning: Mapping[str, int],
-) -> dict[str, Any]:
-    spent = {name: n for name, n in commissioning.items() if name.startswith(f"{split}/")}
-    columns = {name: table[name].to_numpy() for name in ("label", *SCORE_COLUMNS.values())}
-    # A capture that was spent whole on commissioning has no scored window, and is still listed.
-    nothing = slice(0, 0)
-    rows = dict.fromkeys(spent, nothing) | dict(_captures(cache))
-    return {
-        **_measured(columns, slice(None), threshold),
-        "commissioning_windows": sum(spent.values()),
-        "captures": {
-            name.removeprefix(f"{split}/"): _measured(columns, index, threshold)
-            for name, index in sorted(rows.items())
-        },
-    }
-
-
-def _measured(
-    columns: Mapping[str, npt.NDArray[Any]],
-    rows: slice | npt.NDArray[np.intp],
-    threshold: float,
-) -> dict[str, Any]:
-    label = columns["label"][rows]
-    return {
-        "windows": len(label),
-        "attack_windows": int(np.count_nonzero(label)),
-        "methods": {
-            method: window_metrics(label, columns[SCORE_COLUMNS[method]][rows], threshold)
-            for method in METHODS
-        },
-    }
 
 
 def _captures(cache: WindowScores) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:

@@ -44,6 +44,10 @@ class WindowScores(Scores, Protocol):
         """Place of the window in its capture, from 0."""
 
     @property
+    def first_frame(self) -> npt.NDArray[np.int64]:
+        """Place of the window's first frame in its capture."""
+
+    @property
     def start_time(self) -> npt.NDArray[np.float64]: ...
 
     @property

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from core.cache.predictions import FusionPredictionCache
 from core.config import FusionConfig, create_fusion_config
 from core.errors import ScoresError
-from core.evaluation.comparison import METHODS, SCORE_COLUMNS, compare
+from core.evaluation.comparison import compare
 from core.evaluation.metrics import METRIC_NAMES, window_metrics
+from core.evaluation.scenario import METHODS, SCORE_COLUMNS
 
 
 class Steps:
@@ -44,7 +45,8 @@ def test_results_hold_what_other_programs_rely_on(caches):
     assert json.loads(json.dumps(results, allow_nan=False)) == results
     scenario = results["scenarios"]["test_01"]
     assert set(scenario) == {
-        *("windows", "attack_windows", "commissioning_windows", "methods", "captures")
+        *("windows", "attack_windows", "commissioning_windows", "methods", "captures"),
+        *("attacks", "detection", "fusion_gain", "intervals"),
     }
     assert list(scenario["methods"]) == list(METHODS)
     assert set(scenario["captures"]) == {"x.csv", "y.csv"}
