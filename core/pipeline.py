@@ -124,9 +124,16 @@ def create_fusion_prediction_cache(
 
 
 def train_fusion(
-    config: FusionConfig, workspace: Workspace, run_dir: Path, reporter: Reporter | None = None
+    config: FusionConfig,
+    workspace: Workspace,
+    run_dir: Path,
+    reporter: Reporter | None = None,
+    dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """The whole way from capture files to compared methods.
+
+    Args:
+        dataset: taken instead of the one that ``config`` names.
 
     Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy`` and
     ``policy_map.arrow`` into ``run_dir``; agent, policy, checkpoints and logs into the workspace.
@@ -141,7 +148,7 @@ def train_fusion(
     reporter = reporter or SilentReporter()
     seconds: dict[str, float] = {}
     device = resolve_device(config.training.device)
-    dataset = open_dataset(config.data.dataset, workspace, reporter)
+    dataset = dataset or open_dataset(config.data.dataset, workspace, reporter)
     make_folder(run_dir)  # Before the work, which would be in vain.
     cache = _cache(dataset, config.data, workspace, reporter, seconds)
     train, validation = cache.training().train_validation_split(
