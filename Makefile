@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format setup dev browser bench clean
+.PHONY: help run test lint format setup dev browser bench bench-ui clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: setup  ## serve the dashboard on 127.0.0.1:8501
 	$(BIN)/streamlit run dashboard/app.py --server.address 127.0.0.1 --server.port $(PORT)
@@ -37,8 +37,11 @@ dev: $(VENV)/.installed-dev
 browser: dev
 	@BIN=$(BIN) sh tests/find_browser.sh
 
-bench: setup  ## measure the throughput of each stage
+bench: setup bench-ui  ## measure the throughput of each stage, and the pages
 	$(BIN)/python -m core bench
+
+bench-ui: dev browser  ## measure pages and clicks in a browser, while training and idle
+	$(BIN)/python -m tests.browser.bench_ui
 
 clean:  ## remove the virtual environment and tool caches; the workspace stays
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

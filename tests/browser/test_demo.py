@@ -11,20 +11,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 DEMO_MS = 900_000
 
-# From the pointer going down to the first frame that shows the sign (a selector), in milliseconds:
-# a click through the test's own driver takes longer than the answer to it.
-TIME_NEXT_CLICK = """sign => {
-    window.clickAnswered = 0
-    document.addEventListener("pointerdown", () => {
-        const start = performance.now()
-        const look = () => {
-            if (document.querySelector(sign)) window.clickAnswered = performance.now() - start
-            else requestAnimationFrame(look)
-        }
-        requestAnimationFrame(look)
-    }, {capture: true, once: true})
-}"""
-
 
 def epochs_drawn(page: Page) -> int:
     """Epochs in the longest live curve on the page, as its text alternative says."""
@@ -65,7 +51,6 @@ def test_the_demo_runs_end_to_end_and_survives_a_reload(server, page):
     expect(second.get_by_text("Demo, end to end").first).to_be_visible(timeout=20_000)
     second.get_by_role("link", name="Watch").click()
     second.wait_for_url(re.compile(run_id))
-    measure(server, second)
     second.close()
 
     policy = page.get_by_role("link", name="See the policy")
@@ -79,24 +64,3 @@ def test_the_demo_runs_end_to_end_and_survives_a_reload(server, page):
     expect(page.locator(".barlayer .point").first).to_be_visible(timeout=20_000)
     expect(page.get_by_text("mean F1").first).to_be_visible()
     assert page.locator("[data-testid=stException]").count() == 0
-
-
-def measure(server: str, page: Page) -> None:
-    """Print how fast pages and clicks are while a run is at work: a report, no judgement."""
-    curve, log = "[aria-label*=' epochs; last: ']", ".st-key-live_log_lines"
-    paints, clicks = {}, []
-    for name in ("", "datasets", "policy", "comparison", "training"):
-        start = time.monotonic()
-        page.goto(f"{server}/{name}")
-        page.locator("h1").wait_for()
-        paints[f"/{name}"] = time.monotonic() - start
-    page.locator(curve).first.wait_for()
-    for view, sign in (("Log", log), ("Detectors", curve)) * 3:
-        page.wait_for_timeout(1000)
-        page.evaluate(TIME_NEXT_CLICK, sign)
-        page.get_by_role("radio", name=view).click()
-        page.wait_for_function("window.clickAnswered")
-        clicks.append(page.evaluate("window.clickAnswered") / 1000)
-    shown = ", ".join(f"{path} {seconds:.2f}" for path, seconds in paints.items())
-    print(f"\nwhile training: first paint (s) {shown}")  # noqa: T201
-    print(f"while training: click (s) {', '.join(f'{s:.2f}' for s in clicks)}")  # noqa: T201
