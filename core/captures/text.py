@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.rows import BadLine, Columns, Quarantine, Row, concatenate
+from core.captures.rows import EXTENDED_MAX, BadLine, Columns, Quarantine, Row, concatenate
 from core.errors import CaptureError
 
 Positions = npt.NDArray[np.intp]
@@ -125,6 +125,22 @@ class Lines:
         return raw.decode("utf-8", errors="replace")
 
 
+@dataclass(frozen=True)
+class Words:
+    """The words of ``L`` lines: what stands between blanks, tabs and carriage returns."""
+
+    first: Positions
+    """Index ``[L]`` of each line's first word among all."""
+    count: Positions
+    start: Positions
+    end: Positions
+
+    def word(self, k: int | Positions) -> tuple[Positions, Positions]:
+        """Start and end ``[L]`` of word ``k`` (of any word where the line has fewer)."""
+        index = np.minimum(self.first + k, len(self.start) - 1)
+        return self.start[index], self.end[index]
+
+
 def split_lines(block: bytes, delimiters: str) -> Lines:
     """Cut a block that ends with a newline into lines and fields."""
     text = Text.of(block)
@@ -140,6 +156,20 @@ def split_lines(block: bytes, delimiters: str) -> Lines:
     # Before an empty line stands a newline, so that this never goes before a line's start.
     end = end - (text.characters[end - 1] == CARRIAGE_RETURN)
     return Lines(text, start, end, first_cut, newline - first_cut, cuts)
+
+
+def split_words(lines: Lines) -> Words:
+    """The words of lines."""
+    characters = lines.text.characters
+    blank = characters == ord(" ")
+    for other in (ord("\t"), CARRIAGE_RETURN, NEWLINE):
+        blank |= characters == other
+    # Blank pads lie around the text: a word begins, then ends, then the next begins.
+    edge = np.flatnonzero(blank[1:] != blank[:-1]) + 1
+    start, end = edge[0::2], edge[1::2]
+    first = np.searchsorted(start, lines.start)
+    count = np.diff(first, append=len(start))
+    return Words(first, count, np.append(start, PAD), np.append(end, PAD))
 
 
 def unpacked_limit() -> int:
@@ -305,6 +335,41 @@ def nothing_fast(lines: Lines) -> tuple[Columns, Mask]:
     return Columns.empty(len(lines)), np.zeros(len(lines), bool)
 
 
+def read_words(
+    lines: Lines,
+    words: Words,
+    *,
+    time: tuple[Positions, Positions],
+    number: tuple[Positions, Positions],
+    length: tuple[Positions, Positions] | Positions,
+    data: int | Positions,
+    points: str = ".",
+) -> tuple[Columns, Mask]:
+    """Data frames of lines whose fields are words, and where ``[L]`` they hold. No flags are set.
+
+    Args:
+        time: where the time stands.
+        number: where the identifier stands, in hexadecimal.
+        length: where the DLC stands, one digit up to 8; or the DLCs.
+        data: the first of the words that are payload bytes, of two digits and one blank apart.
+        points: characters that may stand for the decimal point.
+    """
+    text, columns = lines.text, Columns.empty(len(lines))
+    columns.timestamp, good = read_time(text, *time, points)
+    columns.arbitration_id, fine = read_hex_number(text, *number)
+    good &= fine & (columns.arbitration_id <= EXTENDED_MAX)
+    if isinstance(length, tuple):
+        good &= length[1] - length[0] == 1
+        length = text.characters[length[0]].astype(np.intp) - ord("0")
+    good &= (length >= 0) & (length <= 8) & (words.count >= data + length)
+    length = np.where(good, length, 0)
+    start, end = words.word(data)[0], words.word(data + length - 1)[1]
+    good &= (length == 0) | (end - start == 3 * length - 1)
+    columns.payload, fine = read_spaced_bytes(text, start, length, " ")
+    columns.length = length.astype(np.uint8)
+    return columns, good & fine
+
+
 def read_spaced_bytes(
     text: Text, start: Positions, length: Positions, separator: str
 ) -> tuple[npt.NDArray[np.uint8], Mask]:
@@ -349,12 +414,7 @@ def distinct(
             return
         index = int(left.argmax())
         literal = text.characters[start[index] : end[index]].tobytes()[:PAD]
-        same = left & (end - start == len(literal))
-        for offset in range(0, len(literal), 8):
-            part = literal[offset : offset + 8]
-            word = np.uint64(int.from_bytes(part, "little"))
-            at = np.where(same, start, PAD) + offset
-            same &= (text.words[at] & _LOW[len(part)]) == word
+        same = left & _equals(text, start, end, literal)
         # A field longer than PAD is never the same as its cut-off text.
         left &= ~same
         left[index] = False
@@ -414,6 +474,27 @@ def read_decimal(
     return mantissa / _TEN[after], good
 
 
+def read_time(
+    text: Text, start: Positions, end: Positions, points: str = "."
+) -> tuple[npt.NDArray[np.float64], Mask]:
+    """Each field ``[L]`` as a number: :func:`read_decimal`, or :func:`read_integer` without point.
+
+    Args:
+        points: characters that may stand for the decimal point.
+    """
+    is_point = text.characters == ord(points[0])
+    for other in points[1:]:
+        is_point |= text.characters == ord(other)
+    found = np.append(np.flatnonzero(is_point), len(text.characters))
+    point = found[np.searchsorted(found, start)]
+    whole = point >= end
+    value, good = read_decimal(text, start, np.where(whole, start, point), end)
+    if whole.any():
+        number, fine = read_integer(text, start, end)
+        value, good = np.where(whole, number, value), np.where(whole, fine, good)
+    return value, good
+
+
 def _eight_digits(
     words: npt.NDArray[np.uint64], digits: Positions
 ) -> tuple[npt.NDArray[np.int64], Mask]:
@@ -430,10 +511,28 @@ def _eight_digits(
 
 
 def equals(text: Text, start: Positions, end: Positions, literal: str) -> Mask:
-    """Where ``[L]`` a field is exactly ``literal`` (at most 8 characters)."""
-    expected = np.uint64(int.from_bytes(literal.encode("ascii"), "little"))
-    same = (text.words[start] & _LOW[len(literal)]) == expected
-    return same & (end - start == len(literal))
+    """Where ``[L]`` a field is exactly ``literal`` (at most ``PAD`` ASCII characters)."""
+    return _equals(text, start, end, literal.encode("ascii"))
+
+
+def _equals(text: Text, start: Positions, end: Positions, raw: bytes) -> Mask:
+    same = end - start == len(raw)
+    for offset in range(0, len(raw), 8):
+        part = raw[offset : offset + 8]
+        expected = np.uint64(int.from_bytes(part, "little"))
+        at = np.where(same, start + offset, 0) if offset else start
+        same &= (text.words[at] & _LOW[len(part)]) == expected
+    return same
+
+
+def within(
+    text: Text, start: Positions, end: Positions, brackets: str
+) -> tuple[tuple[Positions, Positions], Mask]:
+    """Start and end ``[L]`` of what stands between a field's brackets, and where it has both."""
+    good = end - start >= 2
+    good &= text.characters[start] == ord(brackets[0])
+    good &= text.characters[end - 1] == ord(brackets[1])
+    return (start + good, end - good), good
 
 
 def written(columns: Sequence[npt.NDArray[np.uint8] | bytes], rows: int) -> bytes:

@@ -13,11 +13,15 @@ tested on files made from this grammar.
 import re
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.rows import (
     STANDARD_MAX,
     BadLine,
     Buses,
+    Columns,
     Row,
     build_table,
     exact_bytes,
@@ -25,7 +29,14 @@ from core.captures.rows import (
     exact_length,
     exact_timestamp,
 )
-from core.captures.text import nothing_fast, read_lines
+from core.captures.text import (
+    Lines,
+    distinct,
+    read_lines,
+    read_words,
+    split_words,
+    within,
+)
 
 NAME = "battery-emulator"
 
@@ -73,5 +84,25 @@ def read(path: Path) -> FrameTable:
         buses.see(match["bus"])
         return row
 
-    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    columns, quarantine = read_lines(path, "", lambda lines: _fast(lines, buses), exact)
     return build_table(path, NAME, columns, quarantine, "attack", buses.warnings())
+
+
+def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
+    """All lines of a block, and where they are data frames in the usual spelling."""
+    text, words = lines.text, split_words(lines)
+    time, timed = within(text, *words.word(0), "()")
+    length, sized = within(text, *words.word(3), "[]")
+    id_start, id_end = words.word(2)
+    columns, good = read_words(
+        lines, words, time=time, number=(id_start, id_end), length=length, data=4
+    )
+    extended = (id_end - id_start > 3) | (columns.arbitration_id > STANDARD_MAX)
+    columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
+    good &= timed & sized & (words.count == 4 + columns.length)
+    named = np.zeros(len(lines), bool)
+    for name, where in distinct(text, *words.word(1), good):
+        if match := re.fullmatch(r"(?:RX|TX)(\d*)", name):
+            buses.see(match[1])
+            named |= where
+    return columns, named

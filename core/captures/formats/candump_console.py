@@ -16,12 +16,16 @@ frames one by one, its labels are taken.
 import re
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from core.captures.formats.labelled_twin import take_labels
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
     STANDARD_MAX,
     BadLine,
     Buses,
+    Columns,
     Row,
     build_table,
     exact_bytes,
@@ -29,14 +33,22 @@ from core.captures.rows import (
     exact_length,
     exact_timestamp,
 )
-from core.captures.text import nothing_fast, read_lines
+from core.captures.text import (
+    Lines,
+    distinct,
+    read_lines,
+    read_words,
+    split_words,
+    within,
+)
 
 NAME = "candump-console"
 ERROR_BIT = 0x2000_0000
 
+_BUS = r"[^\s()\[\]]+"
 #  (000.000000)  can0  18FCF200   [8]  E1 FF FF FF FF FF FF FF
 _LINE = re.compile(
-    r"\s*(?:\((?P<time>[^()]*)\)\s+)?(?P<bus>[^\s()\[\]]+)\s+(?:(?:RX|TX)[ \-BE]*\s+)?"
+    rf"\s*(?:\((?P<time>[^()]*)\)\s+)?(?P<bus>{_BUS})\s+(?:(?:RX|TX)[ \-BE]*\s+)?"
     r"(?P<id>[0-9A-Fa-f]+)\s+\[(?P<length>[0-9]+)\](?P<data>[^']*)(?:'.*)?"
 )
 
@@ -64,7 +76,7 @@ def read(path: Path) -> FrameTable:
         untimed[0] += match["time"] is None
         return row
 
-    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    columns, quarantine = read_lines(path, "", lambda lines: _fast(lines, buses), exact)
     frames = len(columns.timestamp)
     warnings = buses.warnings()
     timed = untimed[0] < frames or not frames
@@ -99,3 +111,24 @@ def _frame(match: re.Match[str]) -> Row:
     if len(data) > length:
         raise BadLine("more bytes than the length says")
     return Row(timestamp, raw, flags, length, exact_bytes(data, length))
+
+
+def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
+    """All lines of a block, and where they are data frames in the usual spelling."""
+    text, words = lines.text, split_words(lines)
+    time, timed = within(text, *words.word(0), "()")
+    length, sized = within(text, *words.word(3), "[]")
+    id_start, id_end = words.word(2)
+    columns, good = read_words(
+        lines, words, time=time, number=(id_start, id_end), length=length, data=4
+    )
+    extended = id_end - id_start == 8
+    columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
+    good &= extended | ((id_end - id_start == 3) & (columns.arbitration_id <= STANDARD_MAX))
+    good &= timed & sized & (words.count == 4 + columns.length)
+    named = np.zeros(len(lines), bool)
+    for name, where in distinct(text, *words.word(1), good):
+        if re.fullmatch(_BUS, name):
+            buses.see(name)
+            named |= where
+    return columns, named

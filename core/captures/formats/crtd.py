@@ -14,18 +14,22 @@ on files made from this grammar.
 import re
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.rows import (
     STANDARD_MAX,
     BadLine,
     Buses,
+    Columns,
     Row,
     build_table,
     exact_bytes,
     exact_id,
     exact_timestamp,
 )
-from core.captures.text import nothing_fast, read_lines
+from core.captures.text import Lines, distinct, read_lines, read_words, split_words
 
 NAME = "crtd"
 
@@ -66,5 +70,26 @@ def read(path: Path) -> FrameTable:
         flags = EXTENDED if extended else 0
         return Row(timestamp, arbitration_id, flags, len(data), payload)
 
-    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    columns, quarantine = read_lines(path, "", lambda lines: _fast(lines, buses), exact)
     return build_table(path, NAME, columns, quarantine, "attack", buses.warnings())
+
+
+def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
+    """All lines of a block, and where they are frames in the usual spelling."""
+    words = split_words(lines)
+    columns, good = read_words(
+        lines,
+        words,
+        time=words.word(0),
+        number=words.word(2),
+        length=words.count - 3,
+        data=3,
+    )
+    known = np.zeros(len(lines), bool)
+    for name, where in distinct(lines.text, *words.word(1), good):
+        if match := re.fullmatch(r"(\d*)[RT](11|29)", name):
+            extended = match[2] == "29"
+            buses.see(match[1])
+            columns.flags[where] = EXTENDED if extended else 0
+            known |= where & (extended | (columns.arbitration_id <= STANDARD_MAX))
+    return columns, known

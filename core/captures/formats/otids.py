@@ -12,18 +12,23 @@ and tested on files made from this grammar, not on the originals; the bare form 
 import re
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from core.captures.frame_table import EXTENDED, REMOTE, FrameTable
 from core.captures.rows import (
     STANDARD_MAX,
     BadLine,
+    Columns,
     Row,
     build_table,
     exact_bytes,
     exact_id,
     exact_length,
     exact_timestamp,
+    id_flags,
 )
-from core.captures.text import nothing_fast, read_lines
+from core.captures.text import Lines, equals, read_lines, read_words, split_words
 
 NAME = "otids"
 
@@ -46,7 +51,7 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    columns, quarantine = read_lines(path, "", _fast, exact)
     return build_table(path, NAME, columns, quarantine, "attack")
 
 
@@ -69,3 +74,24 @@ def exact(line: str) -> Row:
     if len(data) > length:
         raise BadLine("more bytes than the DLC says")
     return Row(timestamp, arbitration_id, flags, length, exact_bytes(data, length))
+
+
+def _fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+    """All lines of a block, and where they are data frames in either usual spelling."""
+    text, words = lines.text, split_words(lines)
+    named = np.ones(len(lines), bool)
+    for k, name in ((0, "Timestamp:"), (2, "ID:"), (5, "DLC:")):
+        named &= equals(text, *words.word(k), name)
+    data = np.where(named, 7, 4)
+    id_start, id_end = words.word(np.where(named, 3, 1))
+    columns, good = read_words(
+        lines,
+        words,
+        time=words.word(np.where(named, 1, 0)),
+        number=(id_start, id_end),
+        length=words.word(data - 1),
+        data=data,
+    )
+    columns.flags = id_flags(columns.arbitration_id)
+    good &= equals(text, *words.word(np.where(named, 4, 2)), "000") & (id_end - id_start >= 3)
+    return columns, good & (words.count == data + columns.length)
