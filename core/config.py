@@ -86,6 +86,13 @@ class WindowConfig(Settings):
             )
 
     @property
+    def overlap(self) -> int:
+        """How many of the windows after a window share frames with it, at most."""
+        if self.duration_s:
+            return max(0, math.ceil(self.duration_s / (self.stride_s or self.duration_s)) - 1)
+        return max(0, math.ceil(self.size / self.stride) - 1)
+
+    @property
     def length(self) -> str:
         """Length of a window, in words."""
         return f"{self.duration_s:g} s" if self.duration_s else f"{self.size} frames"

@@ -283,6 +283,7 @@ def _cache(
         "fingerprint": cache_fingerprint(dataset, config, workspace),
         "dataset": dataset.name,
         "protocol": config.detector.protocol,
+        "overlap": config.detector.window.overlap,
         "warnings": warnings,
     }
     with _timed(seconds, "cache"):

@@ -36,6 +36,7 @@ from torch.utils.data import Dataset
 
 from core.errors import CacheError, InputError, ScoresError
 from core.files import atomic_path
+from core.graphs.windows import widened
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -284,31 +285,35 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         Neighbouring windows are alike (and overlap when the stride is below the window size), so
         single windows drawn at random would sit on both sides. Blocks are drawn separately among
         those with and those without attacks, so that both classes are on both sides where the data
-        allow it; training windows that touch a held-out block are left out.
+        allow it; training windows beside a held-out block, and all that share frames with it, are
+        left out.
 
         Raises:
             ScoresError: if there are fewer than two windows.
         """
         if len(self) < 2:
             raise ScoresError(f"expected at least 2 windows to hold some out, got {len(self)}")
-        held_out = _hold_out(self.capture, self.label, val_fraction, seed)
-        touched = _dilate(held_out, self.capture, self._overlap()) & ~held_out
-        train = ~held_out & ~touched
-        if len(np.unique(self.label[train])) < len(np.unique(self.label[~held_out])):
-            # So few windows that the guard would cost a class: rather close than blind.
-            train = ~held_out
+        guard = max(1, self._overlap())
+        train, held_out = _hold_out(self.capture, self.label, val_fraction, seed, guard)
         return self.select(train), self.select(held_out)
 
     def _overlap(self) -> int:
-        """How many of the following windows share frames with a window (median), at least 1."""
-        overlaps = [1.0]
+        """How many of the windows after a window share frames with it, at most.
+
+        As the metadata say; for scores of other detectors, by the times of the windows.
+        """
+        if "overlap" in self.metadata:
+            return int(self.metadata["overlap"])
+        most = 0
         for rows in np.split(
             np.arange(len(self)), np.flatnonzero(np.diff(self.capture.astype(np.int64))) + 1
         ):
             start, end = self.start_time[rows], self.end_time[rows]
-            following = np.searchsorted(start, end, side="left") - np.arange(len(rows)) - 1
-            overlaps.append(float(np.median(following)))
-        return int(max(overlaps))
+            if (end > start).any():
+                # A window may begin with the very frame that another one ends with.
+                following = np.searchsorted(start, end, side="right") - np.arange(len(rows)) - 1
+                most = max(most, int(following.max()))
+        return most
 
 
 def write_predictions(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
@@ -462,19 +467,33 @@ def _names(column: pd.Series) -> npt.NDArray[np.object_]:
 
 
 def _hold_out(
-    capture: npt.NDArray[Any], label: npt.NDArray[Any], val_fraction: float, seed: int
-) -> npt.NDArray[np.bool_]:
-    """Mask of the windows to hold out: blocks as long as both classes end up on both sides."""
+    capture: npt.NDArray[Any],
+    label: npt.NDArray[Any],
+    val_fraction: float,
+    seed: int,
+    guard: int,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Masks of the windows to train on and to hold out, ``guard`` windows between them.
+
+    Blocks are as long as both classes end up on both sides, but not much longer than the guard
+    asks for. Where the guard would cost a class there is none: rather close than blind.
+    """
     classes = len(np.unique(label))
-    for length in (64, 32, 16, 8, 4, 2, 1):
-        held_out = _draw_blocks(capture, label, length, val_fraction, np.random.default_rng(seed))
-        both = all(len(np.unique(label[part])) == classes for part in (held_out, ~held_out))
-        share = held_out.mean()
-        if both and val_fraction / 2 <= share <= min(2 * val_fraction, (1 + val_fraction) / 2):
-            return held_out
+    for reach in (guard, 0):
+        length = 64 * max(1, guard // 8)
+        while length:
+            held_out = _draw_blocks(
+                capture, label, length, val_fraction, np.random.default_rng(seed)
+            )
+            train = ~widened(held_out, capture, reach)
+            both = all(len(np.unique(label[part])) == classes for part in (held_out, train))
+            share = held_out.mean()
+            if both and val_fraction / 2 <= share <= min(2 * val_fraction, (1 + val_fraction) / 2):
+                return train, held_out
+            length //= 2
     if not held_out.any():
         held_out[-1] = True
-    return held_out
+    return ~held_out, held_out
 
 
 def _draw_blocks(
@@ -507,15 +526,3 @@ def _draw_blocks(
             crossed[rng.integers(len(blocks))] = False
         drawn[blocks] = crossed
     return drawn[block]
-
-
-def _dilate(
-    mask: npt.NDArray[np.bool_], capture: npt.NDArray[Any], reach: int
-) -> npt.NDArray[np.bool_]:
-    """``mask`` widened by ``reach`` windows in both directions, within each capture."""
-    wide = mask.copy()
-    for step in range(1, min(reach, len(mask) - 1) + 1):
-        same = capture[step:] == capture[:-step]
-        wide[step:] |= mask[:-step] & same
-        wide[:-step] |= mask[step:] & same
-    return wide

@@ -32,6 +32,7 @@ from core.detectors.vgae import VGAE
 from core.errors import CheckpointError, DatasetError
 from core.files import atomic_path
 from core.graphs.tensors import GraphTensors
+from core.graphs.windows import widened
 from core.progress import PartReporter, Reporter
 
 FINAL = -1
@@ -153,7 +154,7 @@ def assign_folds(
     every other fold keeps attacks to learn from. Where at most one capture holds attacks (or there
     is one capture in all), each capture is cut in two at the middle of its attacked windows. If
     that leaves all clean windows of an only capture on one side (an attack that lasts to its end),
-    they are cut at their own middle.
+    they are cut at their own middle. :func:`train_stack` leaves a gap between the halves.
     """
     attacked = [bool(y.any()) for y in labels]
     if len(labels) == 1:
@@ -197,8 +198,11 @@ def train_stack(
     if not (label[usable] == 0).any():
         raise DatasetError("no attack-free window in the training captures: nothing to learn from")
 
-    # Part 0 is everything; every further part leaves one fold out.
-    parts = [usable] + [usable[fold[usable] != n] for n in range(int(fold.max()) + 1)]
+    # Part 0 is everything; every further part leaves one fold out, and the windows beside it.
+    guard = max(1, config.window.overlap)
+    parts = [usable] + [
+        _without(fold == n, owner, usable, label, guard) for n in range(int(fold.max()) + 1)
+    ]
     names = ["", *(f"fold {n}" for n in range(1, len(parts)))]
     if not all((label[part] == 0).any() for part in parts):
         raise DatasetError(
@@ -235,6 +239,20 @@ def train_stack(
     for detectors in (final, *folds):
         detectors.vgae.thresholds.copy_(torch.from_numpy(thresholds))
     return DetectorStack(final, tuple(folds))
+
+
+def _without(
+    left_out: npt.NDArray[np.bool_],
+    owner: npt.NDArray[np.int64],
+    usable: npt.NDArray[np.int64],
+    label: npt.NDArray[np.uint8],
+    guard: int,
+) -> npt.NDArray[np.int64]:
+    """Usable windows outside a fold, at least ``guard`` windows away from it."""
+    outside = usable[~left_out[usable]]
+    away = usable[~widened(left_out, owner, guard)[usable]]
+    # So few windows that the guard would cost a class: rather close than blind.
+    return away if np.array_equal(np.unique(label[away]), np.unique(label[outside])) else outside
 
 
 def _halves(label: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

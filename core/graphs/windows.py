@@ -1,6 +1,6 @@
 """Where each window of a capture begins and ends, as its frames come in."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,24 @@ class Windows(Protocol):
 def windows_of(config: WindowConfig) -> Windows:
     """Windows by time where a duration is set, otherwise by number of frames."""
     return WindowsByTime(config) if config.duration_s else WindowsByCount(config)
+
+
+def widened(
+    mask: npt.NDArray[np.bool_], capture: npt.NDArray[Any], reach: int
+) -> npt.NDArray[np.bool_]:
+    """``mask [W]`` with up to ``reach`` windows more on either side, within each capture.
+
+    Args:
+        capture: ``[W]`` which capture each window is of; those of one capture lie together, in
+            order.
+    """
+    row = np.arange(len(mask))
+
+    def behind(mask: npt.NDArray[np.bool_], capture: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        last = np.maximum.accumulate(np.where(mask, row, -1))
+        return (last >= 0) & (row - last <= reach) & (capture[last] == capture)
+
+    return behind(mask, capture) | behind(mask[::-1], capture[::-1])[::-1]
 
 
 class WindowsByCount:

@@ -288,6 +288,38 @@ def test_overlapping_windows_are_kept_further_apart() -> None:
     assert distance == 5
 
 
+@pytest.mark.parametrize("overlap", [1, 9, 99])
+def test_the_guard_is_as_long_as_windows_share_frames(overlap: int) -> None:
+    # As the metadata say: without end times nothing else does.
+    windows = np.arange(8000)
+    cache = FusionPredictionCache.from_arrays(
+        np.full(8000, 0.5),
+        np.full(8000, 0.5),
+        (windows // 100) % 2,
+        metadata={"overlap": overlap},
+    )
+    train, validation = cache.train_validation_split(0.25, seed=0)
+    assert np.abs(train.window[:, None] - validation.window[None, :]).min() == overlap + 1
+    assert 0.15 <= len(validation) / 8000 <= 0.35
+    assert len(train) > 0.4 * 8000
+    assert set(train.label) == set(validation.label) == {0, 1}
+
+
+def test_a_guard_by_times_fits_the_busiest_part_and_counts_the_last_frame() -> None:
+    # Ten windows a second for a while, else one; each is two seconds long, ends included.
+    start = np.concatenate([np.arange(300), 300 + np.arange(200) / 10, 320 + np.arange(300)])
+    cache = FusionPredictionCache.from_arrays(
+        np.full(800, 0.5),
+        np.full(800, 0.5),
+        np.arange(800) // 50 % 2,
+        start_time=start,
+        end_time=start + 2.0,
+    )
+    train, validation = cache.train_validation_split(0.25, seed=0)
+    apart = train.start_time[:, None] - validation.start_time[None, :]
+    assert np.abs(apart).min() > 2.0
+
+
 def test_the_split_is_the_same_for_the_same_seed_only() -> None:
     cache = long_cache()
     first, again, other = (cache.train_validation_split(0.25, seed)[1] for seed in (1, 1, 2))

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,51 @@ def test_commissioning_windows_are_not_trained_on(monkeypatch: pytest.MonkeyPatc
         assert not commissioning[windows].any()
         assert not attacked[windows].any()
     assert len(seen[0]) == (~attacked & ~commissioning).sum()
+
+
+@pytest.mark.parametrize(("stride", "apart"), [(20, 2), (10, 2), (4, 5)])
+def test_halves_of_a_capture_share_no_frame(
+    monkeypatch: pytest.MonkeyPatch, stride: int, apart: int
+) -> None:
+    import core.detectors.crossfit as module
+
+    seen: dict[str, list[np.ndarray]] = {"fit_vgae": [], "fit_gat": []}
+
+    def spied(name: str, fit: Callable[..., object]) -> Callable[..., object]:
+        def spy(graphs: object, train: np.ndarray, validation: np.ndarray, *rest: object) -> object:
+            seen[name].append(np.concatenate([train, validation]))
+            return fit(graphs, train, validation, *rest)
+
+        return spy
+
+    for name in seen:
+        monkeypatch.setattr(module, name, spied(name, getattr(module, name)))
+    settings = config(
+        **{"window.stride": stride, "gat.epochs": 1, "vgae.epochs": 1, "protocol": "zero-shot"}
+    )
+    capture = prepared("train_02/attack", attacked=slice(30, 50), settings=settings)
+    train_stack([capture], settings, CPU, Recorder())
+    (fold,) = assign_folds([capture.store.y], 3)
+    label = capture.store.y
+    for number in (0, 1):
+        scored = np.flatnonzero(fold == number)
+        for name, wanted in (("fit_vgae", label == 0), ("fit_gat", label >= 0)):
+            trained = seen[name][number + 1]
+            distance = np.abs(trained[:, None] - scored[None, :])
+            assert distance.min() >= apart
+            # All others are trained on.
+            assert len(trained) == np.sum((fold != number) & wanted & far(scored, label, apart))
+
+
+def far(scored: np.ndarray, label: np.ndarray, apart: int) -> np.ndarray:
+    """Windows at least so many away from all that are scored."""
+    return np.abs(np.arange(len(label))[:, None] - scored[None, :]).min(axis=1) >= apart
+
+
+def test_a_guard_that_would_cost_the_attacks_is_left_out() -> None:
+    some = [prepared("train_01/clean"), prepared("train_02/attack", attacked=slice(40, 42))]
+    stack = train_stack(some, config(), CPU, Recorder())
+    assert all(detectors.gat for detectors in stack.folds)
 
 
 def test_without_attacks_there_is_no_gat() -> None:
