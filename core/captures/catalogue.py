@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, lru_cache
 from pathlib import Path
@@ -38,6 +39,8 @@ LOAD_FROM_S = 0.1
 """Captures shorter than this are too short for a bus load."""
 SAME_FROM_FRAMES = 100
 """From this length on, captures with equal frames are the same recording, not chance."""
+ASK_EVERY_S = 0.2
+"""How often a reporter may stop captures from being read."""
 NOT_READING = ("dataset.py", "dataset_import.py", "demo.py", "simulator.py")
 """Modules of this folder that do not decide what is read from a capture."""
 
@@ -121,10 +124,16 @@ class Duplicate:
         return tuple(dict.fromkeys(name for name, _ in self.captures))
 
 
-def build_catalogue(name: str, workspace: Workspace, reporter: Reporter | None = None) -> None:
+def build_catalogue(
+    name: str, workspace: Workspace, reporter: Reporter | None = None, jobs: int | None = None
+) -> None:
     """Look at every capture of a data set in the workspace that is new or has changed.
 
     Captures that cannot be read are kept with the reason. What was looked at before a stop stays.
+
+    Args:
+        jobs: processes that read captures at the same time, and are stopped in the middle of one;
+            None: this process reads them one after another.
 
     Raises:
         DatasetError: if there is no such data set, or it cannot be read.
@@ -143,19 +152,15 @@ def build_catalogue(name: str, workspace: Workspace, reporter: Reporter | None =
     todo = [capture for capture in captures if capture.facts is None]
     whole = max(sum(capture.bytes for capture in todo), 1)
     done = unusable = 0
-    folders: dict[Path, LabelFiles] = {}
-    for capture in todo:
-        reporter.check()
-        reporter.progress("catalogue", min(done / whole, 1.0), capture.key)
-        if capture.path.parent not in folders:
-            folders[capture.path.parent] = LabelFiles(capture.path.parent)
-        facts = _look(name, capture, folders[capture.path.parent], workspace)
-        if facts.error:
-            unusable += 1
-            reporter.log(f"{capture.key} cannot be used: {facts.error}")
-        for warning in facts.warnings:
-            reporter.log(f"{capture.key}: {warning}")
-        done += capture.bytes
+    with contextlib.closing(_look_at(name, todo, workspace, reporter, jobs)) as looked:
+        for capture, facts in looked:
+            done += capture.bytes
+            reporter.progress("catalogue", min(done / whole, 1.0), capture.key)
+            if facts.error:
+                unusable += 1
+                reporter.log(f"{capture.key} cannot be used: {facts.error}")
+            for text in (*facts.warnings, *_set_aside(facts)):
+                reporter.log(f"{capture.key}: {text}")
     for duplicate in find_duplicates(name, workspace):
         reporter.log(f"warning: {describe(duplicate, name)}")
     note = f", {unusable} cannot be used" if unusable else ""
@@ -177,7 +182,7 @@ def read_catalogue(name: str, workspace: Workspace) -> list[Listed]:
         if path.parent not in folders:
             folders[path.parent] = LabelFiles(path.parent)
         try:
-            stamp = _stamp(path, folders[path.parent])
+            stamp = _stamp(path, folders[path.parent].of(path))
         except OSError:
             stamp = []
         if not stamp or not os.access(path, os.R_OK):
@@ -318,17 +323,50 @@ def reading_code() -> str:
     return digest.hexdigest()
 
 
-def _look(name: str, capture: Listed, folder: LabelFiles, workspace: Workspace) -> CaptureFacts:
+def _look_at(
+    name: str,
+    captures: Sequence[Listed],
+    workspace: Workspace,
+    reporter: Reporter,
+    jobs: int | None,
+) -> Generator[tuple[Listed, CaptureFacts]]:
+    """What is in each capture, as soon as it is known."""
+    folders = {path: LabelFiles(path) for path in {c.path.parent for c in captures}}
+    beside = [folders[capture.path.parent].of(capture.path) for capture in captures]
+    if jobs is None or not captures:
+        for capture, files in zip(captures, beside, strict=True):
+            reporter.check()
+            yield capture, _look(name, capture, files, workspace)
+        return
+    # Here, for pages need it not, and load faster without.
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    # The pages and training come first.
+    pool = ProcessPoolExecutor(min(jobs, len(captures)), initializer=os.nice, initargs=(10,))
+    try:
+        at_work = {
+            pool.submit(_look, name, capture, files, workspace): capture
+            for capture, files in zip(captures, beside, strict=True)
+        }
+        while at_work:
+            reporter.check()
+            for future in wait(at_work, ASK_EVERY_S, FIRST_COMPLETED).done:
+                yield at_work.pop(future), future.result()
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+def _look(name: str, capture: Listed, beside: Sequence[Path], workspace: Workspace) -> CaptureFacts:
     """Read one capture, unless its content is known; remember both."""
     path = capture.path
     try:
-        stamp = _stamp(path, folder)
+        stamp = _stamp(path, beside)
         sha256 = capture.sha256 or content_hash(path)
         # The name may name the attack, and what lies beside may label it.
-        beside = [(other.name, content_hash(other)) for other in folder.of(path)]
+        labels = [(other.name, content_hash(other)) for other in beside]
     except OSError as error:
         return CaptureFacts(error=f"cannot be read: {error.strerror or error}")
-    parts = json.dumps([sha256, path.name, beside, reading_code()])
+    parts = json.dumps([sha256, path.name, labels, reading_code()])
     content = hashlib.sha256(parts.encode()).hexdigest()[:32]
     facts = _load_facts(content, workspace)
     if facts is None:
@@ -340,6 +378,12 @@ def _look(name: str, capture: Listed, folder: LabelFiles, workspace: Workspace) 
     record = {"stamp": stamp, "sha256": sha256, "code": reading_code(), "content": content}
     write_json(_record_path(name, capture.split, path, workspace), record)
     return facts
+
+
+def _set_aside(facts: CaptureFacts) -> list[str]:
+    """The first line that was set aside for each reason, in words."""
+    first = {reason: (line, text) for line, reason, text in reversed(facts.examples)}
+    return [f"{reason}, first in line {line}: {text!r}" for reason, (line, text) in first.items()]
 
 
 def _bins(table: FrameTable, duration: float | None) -> tuple[float, npt.NDArray[np.int64]]:
@@ -365,10 +409,9 @@ def _recording(table: FrameTable) -> str:
     return digest.hexdigest()
 
 
-def _stamp(path: Path, folder: LabelFiles) -> list[list[Any]]:
+def _stamp(path: Path, beside: Sequence[Path]) -> list[list[Any]]:
     """Name, size and time of change of a capture and of the files that may describe it."""
-    files = (path, *folder.of(path))
-    return [[p.name, (stat := p.stat()).st_size, stat.st_mtime_ns] for p in files]
+    return [[p.name, (stat := p.stat()).st_size, stat.st_mtime_ns] for p in (path, *beside)]
 
 
 def _root(name: str, workspace: Workspace) -> Path:

@@ -14,6 +14,7 @@ from core.captures.catalogue import (
     read_catalogue,
 )
 from core.captures.dataset import list_datasets
+from core.errors import ConfigError
 from core.progress import StreamReporter
 from core.workspace import Workspace
 
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="look at this data set's captures")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="captures read at the same time (1)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         DatasetError: if there is no such data set, or it cannot be read.
+        ConfigError: on a number of jobs below 1.
         StorageError: if the catalogue cannot be written.
     """
     workspace = Workspace.default()
@@ -39,7 +44,10 @@ def run(args: argparse.Namespace) -> None:
         names = list_datasets(workspace)
         print(json.dumps(names, ensure_ascii=False) if args.json else "\n".join(names))
         return
-    build_catalogue(args.name, workspace, StreamReporter())
+    if args.jobs < 1:
+        raise ConfigError(f"expected --jobs of at least 1, got {args.jobs}")
+    jobs = args.jobs if args.jobs > 1 else None
+    build_catalogue(args.name, workspace, StreamReporter(), jobs)
     listed = read_catalogue(args.name, workspace)
     duplicates = find_duplicates(args.name, workspace)
     if args.json:

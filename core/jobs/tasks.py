@@ -91,7 +91,7 @@ def start_import(jobs: JobRegistry, source: Path, name: str, drop_duplicates: bo
         from core.captures.dataset_import import import_dataset
 
         dataset = import_dataset(source, name, workspace, reporter, drop_duplicates=drop_duplicates)
-        build_catalogue(dataset.name, workspace, reporter)
+        build_catalogue(dataset.name, workspace, reporter, _readers())
 
     params = {"dataset": name, "source": str(source), "drop_duplicates": drop_duplicates}
     # Copying does not compute: it need not wait for a training run.
@@ -111,7 +111,7 @@ def start_catalogue(jobs: JobRegistry, name: str) -> str:
     def job(reporter: Reporter, run_dir: Path) -> None:
         from core.captures.catalogue import build_catalogue
 
-        build_catalogue(name, workspace, reporter)
+        build_catalogue(name, workspace, reporter, _readers())
 
     return jobs.submit(
         "catalogue",
@@ -152,6 +152,13 @@ def queue_of(device: str) -> str:
     if device == "auto":
         return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
     return device
+
+
+def _readers() -> int:
+    """Processes that read captures: each may need the memory of a large one."""
+    import joblib
+
+    return min(joblib.cpu_count(), 8)
 
 
 def _cap_threads() -> None:

@@ -1,6 +1,8 @@
 """The catalogue: facts computed by hand, kept by content, duplicates found."""
 
 import os
+import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +192,40 @@ def test_a_stopped_catalogue_goes_on_where_it_was(
     monkeypatch.setattr(catalogue, "read_capture", lambda p: read.append(p.name) or really(p))
     build_catalogue("mine", mine)
     assert read == ["odd.csv"]
+
+
+def test_captures_read_side_by_side_are_the_same(mine: Workspace) -> None:
+    alone, together = Listener(), Listener()
+    build_catalogue("mine", mine, alone)
+    expected = read_catalogue("mine", mine)
+    shutil.rmtree(mine.catalogue)
+    build_catalogue("mine", mine, together, jobs=2)
+    assert read_catalogue("mine", mine) == expected
+    assert sorted(together.lines) == sorted(alone.lines)
+    assert any("first in line 3: 'x,123,00,0'" in line for line in alone.lines)
+
+
+def test_a_stop_does_not_wait_for_the_end_of_a_capture(mine: Workspace) -> None:
+    endless = mine.datasets / "mine" / TEST / "endless.csv"
+    with endless.open("wb") as file:
+        file.write(HEAD.encode())
+        file.truncate(1 << 40)  # A terabyte that takes no space, and a quarter of an hour to read.
+
+    seen: list[float] = []
+
+    class StopAfterThree(SilentReporter):
+        def progress(self, step: str, fraction: float, message: str = "") -> None:
+            seen.append(time.monotonic())
+
+        def check(self) -> None:
+            if len(seen) == 3:
+                raise JobStopped("stopped")
+
+    with pytest.raises(JobStopped):
+        build_catalogue("mine", mine, StopAfterThree(), jobs=4)
+    assert time.monotonic() - seen[-1] < 20
+    known = {c.path.name for c in read_catalogue("mine", mine) if c.facts}
+    assert known == {"clean.csv", "DoS-a.csv", "odd.csv"}
 
 
 @pytest.mark.parametrize("junk", [b"", b"{", b"[]", b"{}", b"\xff"])

@@ -47,6 +47,13 @@ def test_the_same_as_json(mine: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert duplicate["captures"] == [["mine", "train_01/a.log"], ["mine", "test_01/a.log"]]
 
 
+def test_captures_may_be_read_side_by_side(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["datasets", "mine", "--jobs", "2"]) == 0
+    assert "train_01/a.log 2 2 1.0" in " ".join(capsys.readouterr().out.split())
+    assert main(["datasets", "mine", "--jobs", "0"]) == 2
+    assert "--jobs" in capsys.readouterr().err
+
+
 def test_an_unknown_name_is_one_line(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datasets", "yours"]) == 2
     assert "demo, mine" in capsys.readouterr().err
