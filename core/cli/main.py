@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from core.errors import InputError
 
-COMMANDS = ("ingest", "datasets", "reproduce", "train-fusion", "bench")
+COMMANDS = ("ingest", "datasets", "reproduce", "train-fusion", "benchmark", "bench")
 
 
 class Parser(argparse.ArgumentParser):

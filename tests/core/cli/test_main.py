@@ -45,6 +45,8 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         ("reproduce", "somewhere", "--out", "x", "--device", "tpu"),
         ("train-fusion", "--scores", "x"),
         ("bench", "--nonsense"),
+        ("benchmark", "somewhere"),
+        ("benchmark", "--out", "x.md"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_code_2(
@@ -87,7 +89,7 @@ def test_success_is_exit_code_0(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.cli.bench.run", seen.append)
     assert main(["bench", "--json"]) == 0
     assert seen[0].json
-    assert module.COMMANDS == ("ingest", "datasets", "reproduce", "train-fusion", "bench")
+    assert ",".join(module.COMMANDS) == "ingest,datasets,reproduce,train-fusion,benchmark,bench"
 
 
 def test_as_a_module_in_a_process(tmp_path: Path) -> None:
