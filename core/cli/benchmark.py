@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="captures worked on at the same time"
+        "--jobs", type=int, default=1, metavar="N", help="runs made at the same time"
     )
 
 
@@ -63,10 +63,12 @@ def run(args: argparse.Namespace) -> None:
         InputError: on what the user can mend.
     """
     seeds, splits = _seeds(args.seeds), _splits(args.splits)
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs: expected at least 1, got {args.jobs}")
     if args.out.suffix in ("", ".json"):
         raise ConfigError(f"--out: expected a file name such as RESULTS.md, got {args.out}")
     # Here and not above: torch is loaded, and ``--help`` need not wait for that.
-    from core.evaluation.benchmark import benchmark
+    from core.evaluation.benchmark import benchmark, sources_version
     from core.evaluation.report import in_sample_rows, markdown, rows
 
     found = benchmark(
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> None:
     about = {
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "settings": "all at their defaults (`core/config.py`)",
+        "code": f"version {sources_version()[:12]} of everything between capture and result",
     }
     text = markdown(found, _command(args), about)
     figures = {

@@ -5,16 +5,18 @@ Each run is kept as it is finished, with what it was made from, and is not made 
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import joblib
 import pyarrow as pa
 import pyarrow.compute as pc
 
 import core
+from core.cache.fingerprint import code_version
 from core.captures.dataset import TEST, Dataset, open_dataset
 from core.config import FusionConfig, create_fusion_config, override
 from core.errors import ConfigError, DatasetError, InputError
@@ -26,11 +28,9 @@ from core.pipeline import train_fusion
 from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace
 
-CODE = (
-    *("cache", "captures", "detectors", "evaluation", "fusion", "graphs"),
-    *("config.py", "pipeline.py"),
-)
-"""Parts of ``core`` whose source decides what a run finds."""
+CODE = ("config.py", "pipeline.py", "cache/predictions.py", "evaluation", "fusion")
+"""Parts of ``core`` whose source decides, besides that of the scores, what a run finds."""
+NOT_IN_RUNS = ("evaluation/report.py",)
 GIVEN = "given"
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class Part:
         del settings["data"]["dataset"], settings["data"]["jobs"], settings["data"]["backend"]
         del settings["data"]["detector"]["device"], settings["training"]["device"]
         captures = {c.key: c.content for c in self.dataset.captures}
-        return _digest([self.about, captures, settings, _code_version()])
+        return _digest([self.about, captures, settings, sources_version()])
 
 
 def benchmark(
@@ -101,6 +101,7 @@ def benchmark(
     Args:
         datasets: folders of split folders, or names of data sets.
         workspace: where finished runs and graphs are kept.
+        jobs: runs made at the same time, each in a process of its own.
         in_sample: also train the agent on scores of detectors that knew the windows.
 
     Returns:
@@ -121,11 +122,10 @@ def benchmark(
     for dataset in opened:
         config = create_fusion_config(
             str(dataset.root),
-            data={"detector": {"device": device}, "jobs": jobs},
+            data={"detector": {"device": device}},
             training={"device": device},
         )
-        needs_traffic = any(name != GIVEN for name in arrangements)
-        traffic = _traffic(dataset, config, workspace, reporter) if needs_traffic else {}
+        traffic = _traffic(dataset, config, workspace, reporter)
         for arrangement in arrangements:
             try:
                 arranged = ARRANGEMENTS[arrangement](dataset, traffic)
@@ -154,23 +154,49 @@ def benchmark(
     for note in notes:
         reporter.log(f"warning: {note}")
     runs, failed = [], []
-    for number, part in enumerate(parts):
-        reporter.check()
-        reporter.progress("benchmark", number / len(parts), part.title)
-        try:
-            runs.append(part.about | _run(part, workspace, in_sample, reporter))
-        except InputError as error:
+    for number, (part, found) in enumerate(
+        zip(parts, _all_runs(parts, workspace, in_sample, jobs, reporter), strict=True), 1
+    ):
+        if isinstance(found, InputError):
             # One arrangement may lack what a run needs; hours of others are not thrown away.
-            failed.append(error)
-            notes.append(f"{part.title}: {error}")
-            reporter.log(f"warning: {part.title}: {error}")
+            failed.append(found)
+            notes.append(f"{part.title}: {found}")
+            reporter.log(f"warning: {notes[-1]}")
+        else:
+            runs.append(part.about | found)
+        reporter.progress("benchmark", number / len(parts), f"done: {part.title}")
     if not runs:
         raise failed[0] if failed else DatasetError("; ".join(notes))
-    reporter.progress("benchmark", 1.0, f"{len(runs)} runs")
     return {"runs": runs, "notes": notes}
 
 
-def _run(part: Part, workspace: Workspace, in_sample: bool, reporter: Reporter) -> dict[str, Any]:
+def _all_runs(
+    parts: Sequence[Part], workspace: Workspace, in_sample: bool, jobs: int, reporter: Reporter
+) -> Iterator[dict[str, Any] | InputError]:
+    """What each run found, or why it could not be made, in order."""
+    if jobs == 1:
+        for part in parts:
+            reporter.check()
+            yield _run(part, workspace, in_sample, reporter)
+        return
+    made = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch=jobs)(
+        joblib.delayed(_run)(part, workspace, in_sample, SilentReporter()) for part in parts
+    )
+    for found in made:
+        yield found
+        reporter.check()
+
+
+def _run(
+    part: Part, workspace: Workspace, in_sample: bool, reporter: Reporter
+) -> dict[str, Any] | InputError:
+    try:
+        return _found(part, workspace, in_sample, reporter)
+    except InputError as error:
+        return error
+
+
+def _found(part: Part, workspace: Workspace, in_sample: bool, reporter: Reporter) -> dict[str, Any]:
     captures = [part.source, *sorted(c.content for c in part.dataset.captures)]
     folder = workspace.root / "runs" / _digest([part.about, captures])[:16]
     own = RunWorkspace(folder / "workspace", shared=workspace)
@@ -253,9 +279,13 @@ def _digest(value: Any) -> str:
 
 
 @cache
-def _code_version() -> str:
+def sources_version() -> str:
+    """SHA-256 over the source of everything that decides what a run finds."""
     root = Path(core.__file__).parent
-    files = [
-        f for part in CODE for f in ([root / part] if "." in part else (root / part).rglob("*.py"))
-    ]
-    return _digest({f.relative_to(root).as_posix(): _digest(f.read_text()) for f in files})
+    digest = hashlib.sha256(code_version().encode())
+    for part in CODE:
+        for path in sorted([root / part] if part.endswith(".py") else (root / part).glob("*.py")):
+            name = path.relative_to(root).as_posix()
+            if name not in NOT_IN_RUNS:
+                digest.update(name.encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -170,13 +170,25 @@ def test_changed_code_makes_everything_anew(
     made: Made, workspace_of_made: Path, tmp_path: Path, trained: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(benchmark, "_code_version", lambda: "another")
+    monkeypatch.setattr(benchmark, "sources_version", lambda: "another")
     options = (*OPTIONS, "--splits", "given", "--no-in-sample")
     assert call(made.dataset, "--out", tmp_path / "again.md", *options) == 0
     assert trained == ["small"]
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["in_sample"] == []
     assert {row["arrangement"] for row in again["rows"]} == {"given"}
+
+
+@pytest.mark.slow
+def test_any_number_of_runs_at_a_time_gives_the_same(
+    made: Made, tmp_path: Path, workspace: object
+) -> None:
+    options = (*OPTIONS, "--splits", "leave-one-attack-out", "--jobs", 2)
+    assert call(made.dataset, "--out", tmp_path / "r.md", *options) == 0
+    found = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert found == [
+        row for row in made.figures["rows"] if row["arrangement"] == "leave-one-attack-out"
+    ]
 
 
 def test_an_arrangement_that_cannot_be_is_a_note(
@@ -203,6 +215,7 @@ def test_an_arrangement_that_cannot_be_is_a_note(
         (("--seeds", "0,x"), "--seeds: expected numbers such as 0,1,2, got '0,x'"),
         (("--splits", "given,other"), "got 'other'"),
         (("--seeds", "-1"), "seed"),
+        (("--jobs", "0"), "--jobs: expected at least 1, got 0"),
     ],
 )
 def test_wrong_options_are_one_line(
