@@ -9,15 +9,17 @@ gap is counted too.
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from core.captures.formats.pieces import read_pieces
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import EXTENDED_MAX, Buses, Columns, Quarantine, build_table, concatenate
 from core.captures.text import unpacked_limit
@@ -25,8 +27,6 @@ from core.errors import CaptureError
 
 NAME = "vector-blf"
 MAGIC = b"LOGG"
-CHUNK_FRAMES = 1_000_000
-"""Frames of a piece, about."""
 BLOCK_BYTES = 512 << 10
 """Unpacked bytes taken apart at a time: few enough to stay in the processor's cache."""
 CONTAINER_BYTES, OBJECT_BYTES, FRAME_BYTES = 64 << 20, 16 << 20, 4 << 10
@@ -151,19 +151,7 @@ def read_chunks(path: Path) -> Iterator[FrameTable]:
     Raises:
         CaptureError: as :func:`read`.
     """
-    reader = _Reader(path)
-    parts: list[Columns] = []
-    frames, width = 0, 0
-    for part in reader.parts():
-        # Only when there are more frames: what is told of a rest without any needs a table, too.
-        if frames >= CHUNK_FRAMES and len(part.timestamp):
-            # All pieces are as wide as the widest, which only the whole file tells.
-            width = width or max(p.payload.shape[1] for p in _Reader(path).parts())
-            yield reader.table(parts, width)
-            parts, frames = [], 0
-        parts.append(part)
-        frames += len(part.timestamp)
-    yield reader.table(parts, width)
+    yield from read_pieces(partial(_Reader, path))
 
 
 class _Reader:
@@ -177,9 +165,9 @@ class _Reader:
         self.quarantine = Quarantine()
         self.others: Counter[str] = Counter()
 
-    def table(self, parts: list[Columns], width: int = 0) -> FrameTable:
+    def table(self, parts: Sequence[Columns], width: int = 8) -> FrameTable:
         """A frame table of the parts, with what there is to tell since the last one."""
-        columns = concatenate([Columns.empty(0, width or 8), *parts])
+        columns = concatenate([Columns.empty(0, width), *parts])
         warnings = self.buses.warnings()
         if self.others:
             kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(self.others.items()))

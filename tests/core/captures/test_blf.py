@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.captures.formats import blf
+from core.captures.formats import pieces as pieces_module
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import Frame, frames_of
@@ -233,7 +234,7 @@ def test_a_file_that_unpacks_to_too_much_is_read_in_pieces_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blf, "unpacked_limit", lambda: 1 << 20)
-    monkeypatch.setattr(blf, "CHUNK_FRAMES", 12_000)
+    monkeypatch.setattr(pieces_module, "PIECE_FRAMES", 12_000)
     path = write(tmp_path / "x.blf", [container(message() * 12_000)] * 4)
     with pytest.raises(CaptureError, match="unpacks to more than 1 MiB"):
         blf.read(path)
@@ -256,7 +257,7 @@ def same(pieces: list[FrameTable], whole: FrameTable) -> None:
 def test_pieces_make_up_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fd_at: int | None
 ) -> None:
-    monkeypatch.setattr(blf, "CHUNK_FRAMES", 100)
+    monkeypatch.setattr(pieces_module, "PIECE_FRAMES", 100)
     monkeypatch.setattr(blf, "BLOCK_BYTES", 2000)
     content = [message(i, bytes([i % 256]), time=i) for i in range(1, 1000)]
     if fd_at is not None:
