@@ -8,7 +8,7 @@ from core.captures.catalogue import BIT_RATE, CaptureFacts, Duplicate, Listed
 from core.captures.dataset import TRAIN
 from core.jobs.registry import JobRegistry
 from core.jobs.run import FAILED, Run
-from dashboard.formatting import DASH, count, duration, size
+from dashboard.formatting import DASH, code, count, duration, size
 
 LOAD_HELP = (
     f"Estimated at {BIT_RATE // 1000} kbit/s from the lengths of the frames, whatever the bus's "
@@ -42,6 +42,7 @@ def _row(capture: Listed) -> dict[str, object]:
         "Format": shown.format,
         "Times": shown.time if known else "",
         "Size": size(capture.bytes),
+        "SHA-256": capture.sha256[:12],
     }
 
 
@@ -71,6 +72,25 @@ def progress_note(listed: Sequence[Listed]) -> str:
     if unknown == len(listed):
         return "The catalogue has not looked at these captures yet."
     return f"The catalogue has not looked at {unknown} of {len(listed)} captures yet."
+
+
+def quarantine_note(listed: Sequence[Listed]) -> str:
+    """Captures that cannot be used, or only in part; empty where all can."""
+    facts = [(capture.path.name, capture.facts) for capture in listed if capture.facts]
+    unusable = [name for name, found in facts if found.error]
+    parts = {name: sum(found.skipped.values()) for name, found in facts if found.skipped}
+    told = []
+    if unusable:
+        told.append(f"Cannot be used: {_some(unusable)}.")
+    if parts:
+        lines = sum(parts.values())
+        told.append(f"{count(lines)} line{'s' * (lines > 1)} set aside in {_some(list(parts))}.")
+    return " ".join([*told, "Choose a capture below to see why."]) if told else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(code, names[:3])) + more
 
 
 def numbers(facts: CaptureFacts) -> dict[str, str]:

@@ -19,13 +19,14 @@ from dashboard.catalogue import (
     last_failure,
     numbers,
     progress_note,
+    quarantine_note,
     quarantine_rows,
     tests,
 )
 from dashboard.context import friendly_errors
 from dashboard.datasets import DEMO, is_present, not_in_use, source_folder
 from dashboard.figures import CONFIG
-from dashboard.formatting import DASH, code
+from dashboard.formatting import DASH, code, plain
 from dashboard.removal import made_from, remove, runs_with
 
 MAX_DUPLICATES = 8
@@ -42,6 +43,9 @@ COLUMNS = {
     "Skipped": st.column_config.NumberColumn(
         format="localized", help="lines that could not be read; choose the capture to see why"
     ),
+    "SHA-256": st.column_config.TextColumn(
+        help="of the content, its first digits; equal content has equal digits"
+    ),
 }
 
 
@@ -49,7 +53,7 @@ def trouble(jobs: JobRegistry) -> None:
     """The last import or catalogue if it failed, and imports that a restart cut off."""
     failed = last_failure(jobs)
     if failed is not None:
-        st.error(f"{failed.title} {code(failed.dataset)} failed: {failed.error}")
+        st.error(f"{failed.title} {code(failed.dataset)} failed: {plain(failed.error)}")
     for unfinished in unfinished_imports(jobs.workspace):
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(
@@ -97,7 +101,6 @@ def confirm_remove(dataset: str, jobs: JobRegistry) -> None:
     with friendly_errors():
         if st.button("Remove it", type="primary", key="confirm-remove"):
             remove(dataset, jobs, and_what_was_made=also)
-            st.query_params.pop("dataset", None)
             st.rerun()
 
 
@@ -109,6 +112,9 @@ def catalogue_table(dataset: str, listed: Sequence[Listed], jobs: JobRegistry) -
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/pending: {note}")
             catalogue_button("Look at them now", dataset, jobs)
+    set_aside = quarantine_note(listed)
+    if set_aside:
+        st.warning(set_aside, icon=":material/block:")
     rows = capture_rows(listed)
     height = min(38 + 35 * len(rows), 400)
     st.dataframe(rows, hide_index=True, height=height, column_config=COLUMNS, placeholder=DASH)
@@ -132,7 +138,7 @@ def _duplicates(dataset: str, jobs: JobRegistry) -> None:
     loud = [duplicate for duplicate in found if duplicate.crosses]
     for duplicate in loud[:MAX_DUPLICATES]:
         show = st.error if leaks(duplicate, dataset) else st.warning
-        show(describe(duplicate, dataset), icon=":material/content_copy:")
+        show(plain(describe(duplicate, dataset)), icon=":material/content_copy:")
     _leave_out(
         dataset, [key for d in found if leaks(d, dataset) for key in tests(d, dataset)], jobs
     )
@@ -140,7 +146,7 @@ def _duplicates(dataset: str, jobs: JobRegistry) -> None:
     if rest:
         label = f"Recordings that are there more than once ({len(rest)})"
         with st.expander(label, icon=":material/content_copy:"):
-            st.markdown("\n".join(f"- {code(describe(d, dataset))}" for d in rest))
+            st.markdown("\n".join(f"- {plain(describe(d, dataset))}" for d in rest))
 
 
 def _leave_out(dataset: str, leaking: Sequence[str], jobs: JobRegistry) -> None:
@@ -181,7 +187,7 @@ def capture_details(capture: Listed) -> None:
         st.info("The catalogue has not looked at this capture yet.", icon=":material/pending:")
         return
     if facts.error:
-        st.error(f"This capture cannot be used: {facts.error}", icon=":material/block:")
+        st.error(f"This capture cannot be used: {plain(facts.error)}", icon=":material/block:")
         return
     with st.container(horizontal=True):
         for label, value in numbers(facts).items():
@@ -196,7 +202,7 @@ def capture_details(capture: Listed) -> None:
     else:
         st.caption("This file does not say which frames are attacks.")
     for warning in facts.warnings:
-        st.warning(warning, icon=":material/info:")
+        st.warning(plain(warning), icon=":material/info:")
     if facts.skipped:
         st.markdown("**Lines set aside**")
         st.dataframe(quarantine_rows(facts), hide_index=True)

@@ -51,6 +51,8 @@ def friendly_errors() -> Iterator[None]:
 def pick_dataset() -> str:
     """A picker of data sets; the choice is part of the address."""
     names = names_of_datasets(workspace())
+    if st.session_state.get("dataset", names[0]) not in names:  # It was removed.
+        st.session_state["dataset"] = names[0]
     return st.selectbox(
         "Data set",
         names,

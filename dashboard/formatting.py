@@ -1,5 +1,6 @@
 """Numbers, times and names as a person reads them."""
 
+import re
 import time
 
 DASH = "–"
@@ -62,6 +63,11 @@ def clock(unix_s: float) -> str:
 def code(text: str) -> str:
     """``text`` for Markdown, shown letter by letter whatever it holds."""
     return "`" + text.replace("`", "'").replace("\n", " ") + "`"
+
+
+def plain(text: str) -> str:
+    """``text`` in Markdown that is shown as it is: nothing in it is taken for markup."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def scenario(name: str) -> str:

@@ -12,6 +12,7 @@ from dashboard.catalogue import (
     note,
     numbers,
     progress_note,
+    quarantine_note,
     quarantine_rows,
 )
 
@@ -79,6 +80,16 @@ def test_the_quarantine_names_the_most_frequent_reason_first_with_its_first_line
     assert list(rows["Reason"]) == ["timestamp is missing", "id is not hexadecimal"]
     assert list(rows["First at line"]) == [4, 9]
     assert list(rows["It reads"]) == ["a", "c"]
+
+
+def test_what_cannot_be_used_is_named_and_what_was_set_aside_is_counted():
+    whole = replace(KNOWN, facts=replace(FACTS, skipped={}, examples=[]))
+    junk = replace(KNOWN, path=Path("junk.blf"), facts=CaptureFacts(error="binary data"))
+    assert quarantine_note([whole]) == ""
+    note = quarantine_note([whole, KNOWN, junk])
+    assert note.startswith("Cannot be used: `junk.blf`. 32 lines set aside in `a.log`.")
+    many = [replace(junk, path=Path(f"{n}.blf")) for n in range(9)]
+    assert "`0.blf`, `1.blf`, `2.blf` and 6 more." in quarantine_note(many)
 
 
 def test_the_timeline_stacks_attacks_on_what_is_none():

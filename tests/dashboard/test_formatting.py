@@ -38,3 +38,8 @@ def test_scenarios_read_as_words():
 
 def test_names_cannot_leave_their_code_span():
     assert formatting.code("a`[x](y)`") == "`a'[x](y)'`"
+
+
+def test_markup_in_what_is_told_stays_text():
+    assert formatting.plain("_a_ $x$ :red[b]") == r"\_a\_ \$x\$ \:red\[b\]"
+    assert formatting.plain("Zürich 3 – 東京") == "Zürich 3 – 東京"
