@@ -56,6 +56,11 @@ def to_arrow(table: FrameTable) -> pa.Table:
     )
 
 
+def is_saved(schema: pa.Schema) -> bool:
+    """Whether a table of this schema was made by :func:`to_arrow`."""
+    return _KEY in (schema.metadata or {})
+
+
 def from_arrow(table: pa.Table) -> FrameTable:
     """The frame table that :func:`to_arrow` was given.
 

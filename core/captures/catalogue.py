@@ -41,7 +41,7 @@ SAME_FROM_FRAMES = 100
 """From this length on, captures with equal frames are the same recording, not chance."""
 ASK_EVERY_S = 0.2
 """How often a reporter may stop captures from being read."""
-NOT_READING = ("dataset.py", "dataset_import.py", "demo.py", "simulator.py")
+NOT_READING = ("dataset.py", "dataset_import.py", "demo.py", "export.py", "simulator.py")
 """Modules of this folder that do not decide what is read from a capture."""
 
 

@@ -1,13 +1,14 @@
-"""``python -m core ingest FILE``: read a capture, say what is in it, keep it as an Arrow file."""
+"""``python -m core ingest FILE``: read a capture, say what is in it, write it in another format."""
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.captures import arrow_io
+from core.captures.export import export
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.readers import READERS, read_capture
 from core.files import write_json
@@ -19,7 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("file", type=Path, metavar="FILE", help="capture file")
     parser.add_argument(
-        "--out", type=Path, metavar="X.arrow", help="write the frames as an Arrow file"
+        "--out",
+        type=Path,
+        metavar="X.arrow",
+        help="write the frames: .arrow and .parquet without loss, .log as candump, .csv as "
+        "can-train-and-test",
     )
     parser.add_argument(
         "--report", type=Path, metavar="R.json", help="write the report here, not to the output"
@@ -40,7 +45,8 @@ def run(args: argparse.Namespace) -> None:
     """
     table = read_capture(args.file, args.format)
     if args.out is not None:
-        arrow_io.save(table, args.out)
+        for lost in export(table, args.out):
+            sys.stderr.write(f"warning: {args.out}: {lost}\n")
     if args.report is not None:
         write_json(args.report, report(table))
     else:
@@ -50,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
 def report(table: FrameTable) -> dict[str, Any]:
     """What a capture holds, fit for JSON.
 
+    ``skipped`` counts lines by reason, ``skipped_examples`` are the first few of each reason.
     ``ids`` counts identifiers, standard and extended ones apart; error frames carry none.
     ``duration_s`` is the time from the earliest to the latest frame.
     """
@@ -61,6 +68,10 @@ def report(table: FrameTable) -> dict[str, Any]:
         "format": table.format,
         "frames": len(table),
         "skipped": table.skipped.counts,
+        "skipped_examples": [
+            {"line": line, "reason": reason, "text": text}
+            for line, reason, text in table.skipped.examples
+        ],
         "ids": len(ids),
         "extended_frames": int(np.count_nonzero(table.flags & EXTENDED)),
         "remote_frames": int(np.count_nonzero(table.flags & REMOTE)),

@@ -135,22 +135,21 @@ def write(table: FrameTable, path: Path) -> None:
     """Write frames as a can-train-and-test CSV, atomically.
 
     Times are rounded to microseconds and must not be negative; flags and payload bytes beyond the
-    eighth have no place in this format.
+    eighth have no place in this format. An unlabelled capture gets no ``attack`` column.
     """
     digits = hex_characters(table.arbitration_id.astype(">u4")[:, None].view(np.uint8))
     digits[:, :5] *= (table.arbitration_id > STANDARD_MAX)[:, None]
-    body = written(
-        [
-            time_characters(table.timestamp),
-            b",",
-            digits,
-            b",",
-            hex_characters(table.payload[:, :8], np.minimum(table.length, 8)),
-            b",",
-            (table.label[:, None] + ord("0")).astype(np.uint8),
-            b"\n",
-        ],
-        len(table),
-    )
+    names = b"timestamp,arbitration_id,data_field"
+    columns: list[npt.NDArray[np.uint8] | bytes] = [
+        time_characters(table.timestamp),
+        b",",
+        digits,
+        b",",
+        hex_characters(table.payload[:, :8], np.minimum(table.length, 8)),
+    ]
+    if table.labelled:
+        names += b",attack"
+        columns += [b",", (table.label[:, None] + ord("0")).astype(np.uint8)]
+    body = written([*columns, b"\n"], len(table))
     with atomic_path(path) as temporary:
-        temporary.write_bytes(b"timestamp,arbitration_id,data_field,attack\n" + body)
+        temporary.write_bytes(names + b"\n" + body)

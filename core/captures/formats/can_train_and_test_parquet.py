@@ -3,6 +3,8 @@
 Columns, in any order, others ignored: ``timestamp`` (seconds as a number, or a date and time),
 ``id`` or ``arbitration_id`` (a number, or hexadecimal text), ``data_field`` (hexadecimal text; null
 is an empty payload), and ``label`` or ``attack`` (0/1), without which the capture is unlabelled.
+
+A parquet file that this project exported (:mod:`core.captures.export`) is read as what it was.
 """
 
 from pathlib import Path
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.captures import arrow_io
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
     EXTENDED_MAX,
@@ -56,6 +59,8 @@ def read(path: Path) -> FrameTable:
     try:
         # One thread: a reading job shares the machine with training and with the pages.
         with pq.ParquetFile(path) as file:
+            if arrow_io.is_saved(file.schema_arrow):
+                return _saved(path, file.read(use_threads=False))
             names = _columns(path, file.schema_arrow.names)
             table = _one_text_type(file.read(columns=names, use_threads=False))
     except (pa.ArrowException, OSError) as error:
@@ -86,6 +91,16 @@ def read(path: Path) -> FrameTable:
     warnings = () if len(names) == 4 else ("no label column: the capture is unlabelled",)
     attack = stem_attack_name(path)
     return build_table(path, NAME, columns.select(good), quarantine, attack, warnings)
+
+
+def _saved(path: Path, table: pa.Table) -> FrameTable:
+    try:
+        frames = arrow_io.from_arrow(table)
+    except CaptureError as error:
+        raise CaptureError(f"{path}: not a saved capture: {error}") from error
+    if not len(frames):
+        raise CaptureError(f"{path}: no frames in it")
+    return frames
 
 
 def _one_text_type(table: pa.Table) -> pa.Table:

@@ -14,6 +14,7 @@ KEYS = [
     "format",
     "frames",
     "skipped",
+    "skipped_examples",
     "ids",
     "extended_frames",
     "remote_frames",
@@ -63,6 +64,7 @@ def test_report_counts_every_kind(log: Path, capsys: pytest.CaptureFixture[str])
         "format": "candump",
         "frames": 6,
         "skipped": {"not a candump line": 1},
+        "skipped_examples": [{"line": 4, "reason": "not a candump line", "text": "noise"}],
         "ids": 4,  # 123, extended 00000123, 18FEF100 and 124; an error frame has none
         "extended_frames": 2,
         "remote_frames": 1,
@@ -87,6 +89,19 @@ def test_report_file_and_arrow_file_say_the_same(
     assert first == second
     assert list(json.loads(first)) == KEYS
     assert len(read_capture(tmp_path / "o" / "x.arrow")) == 6
+
+
+def test_other_formats_are_written_and_what_they_lose_is_told(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ending, frames in ((".parquet", 6), (".log", 6), (".csv", 2)):
+        assert run(log, "--out", tmp_path / f"y{ending}", "--report", tmp_path / "r.json") == 0
+        assert len(read_capture(tmp_path / f"y{ending}")) == frames
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "y.csv: 4 frames left out" in err
+    assert run(log, "--out", tmp_path / "y.asc") == 2
 
 
 @pytest.mark.parametrize(
