@@ -18,6 +18,8 @@ NAMES = {
     "fusion": "fusion",
     "oracle": "oracle",
 }
+SMALLEST_GAP = 0.001
+"""Distance in F1 of the better single model to the oracle below which there is nothing to close."""
 GROUP = ("dataset", "arrangement", "protocol")
 HEADINGS = {
     "given": "folders as given",
@@ -131,8 +133,8 @@ and the highest seed. Verdicts are at 0.5; nothing is fitted or chosen on what i
   the figure is on such traffic, not how it would be on another vehicle; a point where fusion is
   never wrong.
 - **over single**: F1 of fusion less that of the better single model, VGAE or GAT; **gap closed**:
-  the same as share of that model's distance to the oracle (right wherever either is right). Of a
-  tiny gap that says little.
+  the same as share of that model's distance to the oracle (right wherever either is right), where
+  that is at least .001.
 - An **attack** is measured on its own windows and the clean ones of the captures that hold it.
 - **Episode**: attacked windows of one capture less than 1 s apart. **Delay**: from the start of its
   first attacked window to the end of the first of them that fusion calls an attack (the attack
@@ -248,7 +250,7 @@ def _row(by_seed: Mapping[str, Mapping[str, Any]]) -> Row:
         },
         "best_single": None if single is None else best,
         "gain": None if single is None else fusion - single,
-        "gap_closed": (fusion - single) / gap if gap and gap > 1e-9 else None,
+        "gap_closed": (fusion - single) / gap if gap and gap >= SMALLEST_GAP else None,
     }
 
 

@@ -1,5 +1,7 @@
 """``python -m core benchmark`` on a small data set: tables, figures, and what is not made again."""
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -52,9 +54,6 @@ def made(
     tmp_path_factory: pytest.TempPathFactory,
     small_settings: pytest.MonkeyPatch,
 ) -> Made:
-    import contextlib
-    import io
-
     root = tmp_path_factory.mktemp("benchmark")
     small_settings.setenv("CANFUSION_WORKSPACE", str(root / "workspace"))
     out, err = io.StringIO(), io.StringIO()
