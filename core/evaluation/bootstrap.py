@@ -8,10 +8,10 @@ it would be on another vehicle. Where no block holds an error they are a point.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
 
 BLOCK_WINDOWS = 50
 """Windows per block; some seconds of traffic."""
@@ -22,8 +22,8 @@ RATES = ("accuracy", "precision", "recall", "f1", "mcc", "fpr")
 INTERVAL_METRICS = (*RATES, "auroc")
 LEVELS = (2.5, 97.5)
 """Percentiles of the draws."""
-AT_ONCE = 10_000_000
-"""Numbers held at once for the ROC curves of the draws."""
+CELLS = 512
+"""Cells of the histograms that the draws' ROC curves are made from."""
 
 Interval = list[float] | None
 Draws = dict[str, npt.NDArray[np.float64]]
@@ -83,27 +83,42 @@ def resampled_auroc(
 ) -> npt.NDArray[np.float64]:
     """``[R]`` area under the ROC curve of every draw; not a number with one class only.
 
-    The order of windows of one class between two of the other does not matter: they share a bin.
+    The order of windows of one class between two of the other does not matter, so they share a cell
+    of a histogram per block, and the area is exact. Where that takes more than :data:`CELLS`, cells
+    are joined so that hardly any of either class is in one, and what this moves the area of all
+    windows by is taken off again.
     """
     value, rank = np.unique(score, return_inverse=True)
     attacked = np.bincount(rank, label, len(value)) > 0
     mixed = attacked & (np.bincount(rank, ~label, len(value)) > 0)
     change = (attacked[1:] != attacked[:-1]) | mixed[1:] | mixed[:-1]
-    bin_of = np.append(0, np.cumsum(change))[rank]
-    shape = weights.shape[1], int(bin_of.max()) + 1
-    ones = np.ones(len(block))
+    cell = np.append(0, np.cumsum(change))[rank]
+    correction, count = 0.0, int(cell.max()) + 1
+    if count > CELLS:
+        exact = [np.bincount(cell[rows], minlength=count) for rows in (label, ~label)]
+        begin = [(np.cumsum(part) - part) / part.sum() for part in exact]
+        joined = np.sum([(CELLS // 2 * share).astype(np.int64) for share in begin], axis=0)
+        coarse = [np.bincount(joined, part, CELLS) for part in exact]
+        correction = (_area(*exact) - _area(*coarse)).item()
+        cell, count = joined[cell], CELLS
+    place, size = block * count + cell, weights.shape[1] * count
     positive, negative = (
-        coo_array((ones[rows], (block[rows], bin_of[rows])), shape).tocsr()
+        weights @ np.bincount(place[rows], minlength=size).reshape(-1, count)
         for rows in (label, ~label)
     )
-    areas = []
-    for part in np.array_split(weights, -(-len(weights) * shape[1] // AT_ONCE)):
-        above, below = part @ positive, part @ negative
-        below_bin = np.cumsum(below, axis=1) - 0.5 * below
-        pairs = above.sum(axis=1) * below.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            areas.append((above * below_bin).sum(axis=1) / pairs)
-    return np.concatenate(areas)
+    return np.clip(_area(positive, negative) + correction, 0.0, 1.0)
+
+
+def _area(positive: npt.NDArray[Any], negative: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Share of pairs (one of each class) in the right order; ``[..., K]`` counts by rising score.
+
+    Pairs in one cell are ties, and count half.
+    """
+    below = np.cumsum(negative, axis=-1) - 0.5 * negative
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(
+            (positive * below).sum(axis=-1) / (positive.sum(axis=-1) * negative.sum(axis=-1))
+        )
 
 
 def interval(draws: npt.NDArray[np.float64]) -> Interval:

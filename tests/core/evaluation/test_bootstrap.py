@@ -37,14 +37,16 @@ def test_every_draw_is_the_measure_of_the_drawn_windows():
             assert draws[name][number] == pytest.approx(expected[name]), name
 
 
-def test_auroc_is_exact_however_few_are_held_at_once(monkeypatch):
-    label, score = windows(digits=7)
-    block = np.arange(600) // 30
-    weights = draw_weights(20, resamples=50)
-    whole = resampled_metrics(block, label, score, 0.5, weights)["auroc"]
-    monkeypatch.setattr("core.evaluation.bootstrap.AT_ONCE", 1000)
-    parts = resampled_metrics(block, label, score, 0.5, weights)["auroc"]
-    np.testing.assert_allclose(parts, whole)
+def test_auroc_from_joined_cells_is_next_to_exact(monkeypatch):
+    label, score = windows(3000, digits=9)
+    block = np.arange(3000) // 50
+    weights = draw_weights(60, resamples=200)
+    exact = resampled_metrics(block, label, score, 0.5, weights)["auroc"]
+    monkeypatch.setattr("core.evaluation.bootstrap.CELLS", 128)
+    joined = resampled_metrics(block, label, score, 0.5, weights)["auroc"]
+    assert exact.std() > 0.003
+    assert np.abs(joined - exact).max() < 0.0005
+    assert joined.mean() == pytest.approx(exact.mean(), abs=1e-4)
 
 
 def test_blocks_are_stretches_of_one_capture():
