@@ -7,6 +7,7 @@ Fields are found as positions in the byte buffer and read eight characters at a 
 import codecs
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.rows import EXTENDED_MAX, BadLine, Columns, Quarantine, Row, concatenate
+from core.captures.rows import EXTENDED_MAX, BadLine, Buses, Columns, Quarantine, Row, concatenate
 from core.errors import CaptureError
 
 Positions = npt.NDArray[np.intp]
@@ -335,6 +336,29 @@ def nothing_fast(lines: Lines) -> tuple[Columns, Mask]:
     return Columns.empty(len(lines)), np.zeros(len(lines), bool)
 
 
+def settings_first(
+    lines: Lines, is_setting: Mask, is_frame: Mask, set: Callable[[str], None]
+) -> bool:
+    """Let the header lines at a block's start be known before the frames behind them are read.
+
+    Args:
+        is_setting: where ``[L]`` lines may say how the following ones are to be read.
+        is_frame: where they may be frames.
+        set: takes in a setting; a second time, when its line is read, must do no harm.
+
+    Returns:
+        Whether all settings are there; otherwise the lines are to be read one by one.
+    """
+    settings = np.flatnonzero(is_setting)
+    if not len(settings):
+        return True
+    if is_frame[: settings[-1]].any():
+        return False
+    for index in settings.tolist():
+        set(lines.line(index)[:MAX_LINE])
+    return True
+
+
 def read_words(
     lines: Lines,
     words: Words,
@@ -419,6 +443,27 @@ def distinct(
         left &= ~same
         left[index] = False
         yield literal.decode("utf-8", "replace"), same
+
+
+def see_buses(
+    text: Text,
+    start: Positions,
+    end: Positions,
+    where: Mask,
+    buses: Buses,
+    pattern: str = r"\S+",
+) -> Mask:
+    """Note the buses named in a field ``where`` told, and say where ``[L]`` they are names.
+
+    Args:
+        pattern: what a name looks like; its group, if it has one, is what is noted.
+    """
+    named = np.zeros(len(where), bool)
+    for name, same in distinct(text, start, end, where):
+        if match := re.fullmatch(pattern, name):
+            buses.see(match[match.re.groups])
+            named |= same
+    return named
 
 
 def read_hex_bytes(

@@ -11,14 +11,15 @@
 
 Times are seconds from the start of the measurement, or from the line before where the header says
 ``timestamps relative``. With ``base dec`` all numbers of a frame are decimal. Other events (status,
-statistics, transport protocol) are counted and told. Read line by line here, not with python-can,
-whose reader ends at the first damaged line; it is the measure in the tests.
+statistics, transport protocol) are counted and told. Not read with python-can, whose reader ends
+at the first damaged line; it is the measure in the tests.
 """
 
 import re
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
@@ -26,11 +27,21 @@ from core.captures.rows import (
     STANDARD_MAX,
     BadLine,
     Buses,
+    Columns,
     Row,
     build_table,
     exact_timestamp,
 )
-from core.captures.text import nothing_fast, read_lines
+from core.captures.text import (
+    Lines,
+    equals,
+    nothing_fast,
+    read_lines,
+    read_words,
+    see_buses,
+    settings_first,
+    split_words,
+)
 
 NAME = "vector-asc"
 FD_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64)
@@ -75,7 +86,7 @@ def read(path: Path) -> FrameTable:
         CaptureError: if the file cannot be read or holds no frame.
     """
     reader = _Reader()
-    columns, quarantine = read_lines(path, "", nothing_fast, reader.exact)
+    columns, quarantine = read_lines(path, ".", reader.fast, reader.exact)
     warnings = reader.buses.warnings()
     if reader.events:
         warnings += (f"{reader.events} events that are no frames (status, statistics) left out",)
@@ -104,9 +115,7 @@ class _Reader:
         if not timed:
             if not _HEADER.fullmatch(line):
                 raise BadLine("not an ASC line")
-            if match := re.match(r"\s*base\s+(hex|dec)", line, re.I):
-                self.base = 16 if match[1].lower() == "hex" else 10
-                self.relative = bool(re.search(r"timestamps\s+relative", line, re.I))
+            self._set(line)
             return None
         timestamp, rest = exact_timestamp(timed["time"]), timed["rest"]
         if self.relative:
@@ -118,6 +127,37 @@ class _Reader:
         else:
             self.since = 0.0
         return row
+
+    def _set(self, line: str) -> None:
+        if match := re.match(r"\s*base\s+(hex|dec)", line, re.I):
+            self.base = 16 if match[1].lower() == "hex" else 10
+            self.relative = bool(re.search(r"timestamps\s+relative", line, re.I))
+
+    def fast(self, lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """All lines of a block, and where they are classical data frames in the usual spelling."""
+        text, words = lines.text, split_words(lines)
+        first = text.characters[words.word(0)[0]]
+        is_setting = (first == ord("b")) | (first == ord("B"))
+        if not settings_first(lines, is_setting, is_frame=first < ord("A"), set=self._set):
+            return nothing_fast(lines)
+        if self.base != 16 or self.relative:
+            return nothing_fast(lines)
+        id_start, id_end = words.word(2)
+        extended = (text.characters[id_end - 1] | 0x20) == ord("x")
+        columns, good = read_words(
+            lines,
+            words,
+            time=words.word(0),
+            number=(id_start, id_end - extended),
+            length=words.word(5),
+            data=6,
+        )
+        columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
+        good &= extended | (columns.arbitration_id <= STANDARD_MAX)
+        good &= equals(text, *words.word(3), "Rx") | equals(text, *words.word(3), "Tx")
+        good &= equals(text, *words.word(4), "d")
+        good &= lines.delimiter(0, ".") & (lines.cut(0) < words.word(0)[1])
+        return columns, see_buses(text, *words.word(1), good, self.buses, r"\d+")
 
     def _frame(self, timestamp: float, rest: str) -> Row | None:
         if match := _ERROR.fullmatch(rest):

@@ -31,9 +31,9 @@ from core.captures.rows import (
 )
 from core.captures.text import (
     Lines,
-    distinct,
     read_lines,
     read_words,
+    see_buses,
     split_words,
     within,
 )
@@ -100,9 +100,4 @@ def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
     extended = (id_end - id_start > 3) | (columns.arbitration_id > STANDARD_MAX)
     columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
     good &= timed & sized & (words.count == 4 + columns.length)
-    named = np.zeros(len(lines), bool)
-    for name, where in distinct(text, *words.word(1), good):
-        if match := re.fullmatch(r"(?:RX|TX)(\d*)", name):
-            buses.see(match[1])
-            named |= where
-    return columns, named
+    return columns, see_buses(text, *words.word(1), good, buses, r"(?:RX|TX)(\d*)")

@@ -32,13 +32,13 @@ from core.captures.rows import (
 from core.captures.text import (
     Lines,
     decimal_characters,
-    distinct,
     equals,
     hex_characters,
     read_decimal,
     read_hex_bytes,
     read_hex_number,
     read_lines,
+    see_buses,
     time_characters,
     written,
 )
@@ -164,12 +164,8 @@ def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
     if fd.any():
         _put_fd(lines, columns, np.flatnonzero(fd), fine)
     good &= fine & _put_labels(lines, columns, fd)
-    named = np.zeros(len(lines), bool)
-    for name, where in distinct(text, *lines.field(2), good):
-        if name.split() == [name]:  # One word: other white space than blanks cuts no field here.
-            buses.see(name)
-            named |= where
-    return columns, named
+    # Other white space than blanks cuts no field here: the name must be one word.
+    return columns, see_buses(text, *lines.field(2), good, buses)
 
 
 def _put_fd(

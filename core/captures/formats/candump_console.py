@@ -35,9 +35,9 @@ from core.captures.rows import (
 )
 from core.captures.text import (
     Lines,
-    distinct,
     read_lines,
     read_words,
+    see_buses,
     split_words,
     within,
 )
@@ -126,9 +126,4 @@ def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
     columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
     good &= extended | ((id_end - id_start == 3) & (columns.arbitration_id <= STANDARD_MAX))
     good &= timed & sized & (words.count == 4 + columns.length)
-    named = np.zeros(len(lines), bool)
-    for name, where in distinct(text, *words.word(1), good):
-        if re.fullmatch(_BUS, name):
-            buses.see(name)
-            named |= where
-    return columns, named
+    return columns, see_buses(text, *words.word(1), good, buses, _BUS)

@@ -24,6 +24,7 @@ from core.captures.rows import (
     STANDARD_MAX,
     BadLine,
     Buses,
+    Columns,
     Row,
     build_table,
     exact_bytes,
@@ -31,7 +32,7 @@ from core.captures.rows import (
     exact_length,
     exact_timestamp,
 )
-from core.captures.text import nothing_fast, read_lines
+from core.captures.text import Lines, read_lines, read_words, see_buses, split_words
 
 NAME = "canhacker-trc"
 MINUTE = 60.0
@@ -39,7 +40,7 @@ MINUTE = 60.0
 _HEADER = re.compile(r"\s*(time\s+id\s+dlc\s+data\b.*|@ TEXT @.*|#.*)", re.I)
 # 18,876 070      8 00 B0 C8 64 9D B0 01 D6
 _LINE = re.compile(
-    r"\s*(?P<time>\d+[,.]\d+)\s+(?P<id>[0-9A-Fa-f]{1,8})\s+(?P<length>\d)(?P<data>(?:\s.*)?)"
+    r"\s*(?P<time>\d+(?:[,.]\d+)?)\s+(?P<id>[0-9A-Fa-f]{1,8})\s+(?P<length>\d)(?P<data>(?:\s.*)?)"
 )
 
 
@@ -62,7 +63,7 @@ def read(path: Path) -> FrameTable:
             return None
         return _tabbed(line, buses) if line.count("\t") >= 4 else _table(line)
 
-    columns, quarantine = read_lines(path, "", nothing_fast, exact)
+    columns, quarantine = read_lines(path, "\t", lambda lines: _fast(lines, buses), exact)
     columns.timestamp, wraps = unwrapped(columns.timestamp)
     warnings = buses.warnings()
     if wraps:
@@ -109,3 +110,26 @@ def _tabbed(line: str, buses: Buses) -> Row:
     row = _frame(fields[0], fields[3].strip(), fields[4].strip(), fields[5].split())
     buses.see(fields[1].strip())
     return row
+
+
+def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
+    """All lines of a block, and where they are frames in the usual spelling of either dialect."""
+    text, words = lines.text, split_words(lines)
+    # Each of the first columns is one word, right behind its tab.
+    tabbed = lines.count >= 5
+    for k in range(5):
+        tabbed &= words.word(k + 1)[0] == lines.cut(k) + 1
+    id_start, id_end = words.word(np.where(tabbed, 3, 1))
+    columns, good = read_words(
+        lines,
+        words,
+        time=words.word(0),
+        number=(id_start, id_end),
+        length=words.word(np.where(tabbed, 4, 2)),
+        data=np.where(tabbed, 5, 3),
+        points=",.",
+    )
+    extended = (id_end - id_start > 3) | (columns.arbitration_id > STANDARD_MAX)
+    columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
+    good &= tabbed | (lines.count < 4)
+    return columns, good & (~tabbed | see_buses(text, *words.word(1), good & tabbed, buses))

@@ -9,12 +9,13 @@
 Everything is decimal; frames always have eight bytes. An attack is named by category and class.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.formats.csv_columns import Header, head_names
+from core.captures.formats.csv_columns import Header, head_names, stripped
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
     EXTENDED_MAX,
@@ -97,12 +98,12 @@ class _Layout:
             columns.payload[:, k] = byte
         named = np.zeros(len(lines), bool)
         for names, where in distinct(text, lines.field(9)[0], lines.field(11)[1], good):
-            try:
-                attacked, *classes = (name.strip() for name in names.split(","))
+            if '"' in names:
+                continue
+            with suppress(BadLine):  # exact says why, line by line
+                attacked, *classes = map(stripped, names.split(","))
                 columns.label[where] = self._label(attacked, classes)
                 named |= where
-            except BadLine:
-                continue  # exact says why, line by line
         return columns, good & named
 
 

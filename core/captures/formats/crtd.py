@@ -88,8 +88,11 @@ def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
     known = np.zeros(len(lines), bool)
     for name, where in distinct(lines.text, *words.word(1), good):
         if match := re.fullmatch(r"(\d*)[RT](11|29)", name):
-            extended = match[2] == "29"
-            buses.see(match[1])
-            columns.flags[where] = EXTENDED if extended else 0
-            known |= where & (extended | (columns.arbitration_id <= STANDARD_MAX))
+            if match[2] == "29":
+                columns.flags[where] = EXTENDED
+            else:
+                where &= columns.arbitration_id <= STANDARD_MAX
+            if where.any():
+                buses.see(match[1])
+            known |= where
     return columns, known

@@ -20,6 +20,11 @@ def head_names(head: bytes) -> list[str]:
     return header_names(head.split(b"\n", 1)[0])
 
 
+def stripped(field: str) -> str:
+    """A field without the blanks and single quotes around it."""
+    return field.strip(" '\t")
+
+
 class Header:
     """The header of one file, and its lines as fields by name."""
 
@@ -56,7 +61,7 @@ class Header:
                 raise BadLine("quotes do not match") from error
         else:
             fields = line.split(",")
-        fields = [field.strip(" '\t") for field in fields]
+        fields = [stripped(field) for field in fields]
         width = len(self.names)
         while len(fields) > width and not fields[-1]:
             fields.pop()

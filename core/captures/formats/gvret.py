@@ -37,6 +37,7 @@ from core.captures.text import (
     read_integer,
     read_lines,
     read_spaced_bytes,
+    see_buses,
 )
 from core.errors import CaptureError
 
@@ -137,7 +138,7 @@ class _Layout:
         text, columns = lines.text, Columns.empty(len(lines))
         if self.data != self.length + 1 or min(self.timestamp, self.id, self.extended) < 0:
             return columns, np.zeros(len(lines), bool)
-        good = (lines.count >= self.length) & (lines.count < len(self.header.names))
+        good = lines.count >= self.length
         good &= self.length >= max(self.timestamp, self.id, self.extended, self.bus)
         time, fine = read_integer(text, *lines.field(self.timestamp))
         columns.timestamp = time.astype(np.float64)
@@ -160,8 +161,4 @@ class _Layout:
         # Behind the bytes come only commas, as many as there are columns left.
         behind = lines.end - lines.field(self.length)[1] - np.where(length, 3 * length, 0)
         good &= fine & (behind == lines.count - self.length - length)
-        named = np.zeros(len(lines), bool)
-        for name, where in distinct(text, *lines.field(self.bus), good):
-            self.buses.see(name.strip())
-            named |= where
-        return columns, good & named
+        return columns, see_buses(text, *lines.field(self.bus), good, self.buses, "[^ '\t]*")

@@ -11,12 +11,13 @@ read as unlabelled. Written from descriptions of the format and tested on files 
 grammar, not on the originals.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.formats.csv_columns import Header, head_names
+from core.captures.formats.csv_columns import Header, head_names, stripped
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
     EXTENDED_MAX,
@@ -129,9 +130,9 @@ class _Layout:
         good &= fine
         named = np.zeros(len(lines), bool)
         for names, where in distinct(text, lines.field(5)[0], lines.field(6)[1], good):
-            try:
-                columns.label[where] = self._label(*names.split(","))
+            if '"' in names:
+                continue
+            with suppress(BadLine):  # exact says why, line by line
+                columns.label[where] = self._label(*map(stripped, names.split(",")))
                 named |= where
-            except BadLine:
-                continue  # exact says why, line by line
         return columns, good & named

@@ -33,7 +33,6 @@ from core.captures.rows import (
 )
 from core.captures.text import (
     Lines,
-    equals,
     read_decimal,
     read_hex_number,
     read_integer,
@@ -100,15 +99,16 @@ def _fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
     good &= fine & (columns.arbitration_id <= EXTENDED_MAX)
     columns.flags = id_flags(columns.arbitration_id)
     length, fine = read_integer(text, *lines.field(3))
-    good &= fine & (length <= 8) & (lines.count == 4 + length)
+    good &= fine & (length <= 8)
     length = np.where(good, length, 0)
-    # The bytes lie between the comma behind the DLC and the comma before the flag.
-    start, end = lines.cut(3) + 1, lines.cut(np.maximum(lines.count - 1, 0))
-    good &= end - start == 3 * length - 1
+    start = np.minimum(lines.cut(3) + 1, lines.end)
     columns.payload, fine = read_spaced_bytes(text, start, length, ",")
     good &= fine
     columns.length = length.astype(np.uint8)
-    flag = lines.field(np.maximum(lines.count, 1))
-    attacked = equals(text, *flag, "T")
-    columns.label = attacked.astype(np.int16)
-    return columns, good & (attacked | equals(text, *flag, "R"))
+    # Behind the bytes stands a flag behind a comma, or none, and else only commas.
+    end = start + np.maximum(3 * length, 0) - 1
+    others = lines.end - end - (lines.count - 3 - length)
+    flag = text.characters[end + 1]
+    flagged = (others == 1) & ((flag == ord("R")) | (flag == ord("T")))
+    columns.label = np.where(flagged, flag == ord("T"), -1).astype(np.int16)
+    return columns, good & (flagged | (others == 0))

@@ -17,12 +17,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
     STANDARD_MAX,
     BadLine,
     Buses,
+    Columns,
     Row,
     build_table,
     exact_bytes,
@@ -30,7 +32,17 @@ from core.captures.rows import (
     exact_length,
     exact_timestamp,
 )
-from core.captures.text import nothing_fast, read_lines
+from core.captures.text import (
+    Lines,
+    distinct,
+    nothing_fast,
+    read_integer,
+    read_lines,
+    read_words,
+    see_buses,
+    settings_first,
+    split_words,
+)
 
 NAME = "peak-trc"
 FD_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64)
@@ -72,8 +84,7 @@ def read(path: Path) -> FrameTable:
         CaptureError: if the file cannot be read or holds no frame.
     """
     reader = _Reader()
-    columns, quarantine = read_lines(path, "", nothing_fast, reader.exact)
-    columns.timestamp = columns.timestamp / 1000 + reader.start
+    columns, quarantine = read_lines(path, "", reader.fast, reader.exact)
     warnings = reader.buses.warnings()
     if reader.version not in COLUMNS:
         warnings += (f"file version {reader.version[:20]} is not known and was read as 1.0",)
@@ -94,7 +105,7 @@ class _Reader:
         self.buses = Buses()
 
     def exact(self, line: str) -> Row | None:
-        """One line, its time still in milliseconds; None for a comment or no frame.
+        """One line; None for a comment or no frame.
 
         Raises:
             BadLine: if it is neither.
@@ -111,7 +122,7 @@ class _Reader:
             return None
         if not re.fullmatch(r"\d+\)?", known.get("N", "0")):
             raise BadLine("not a TRC line")
-        timestamp = exact_timestamp(known.get("O", ""))
+        timestamp = exact_timestamp(known.get("O", "")) / 1000 + self.start
         if kind in _ERROR:
             return Row(timestamp, 0, ERROR, 0, b"")
         if kind not in _DATA:
@@ -139,8 +150,49 @@ class _Reader:
             return Row(timestamp, number, flags | REMOTE, length, b"")
         return Row(timestamp, number, flags, length, exact_bytes(data, length))
 
+    def fast(self, lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """All lines of a block, and where they are classical data frames in the usual spelling."""
+        text, words = lines.text, split_words(lines)
+        start = words.word(0)[0]
+        comment = text.characters[start] == ord(";")
+        is_setting = comment & (text.characters[start + 1] == ord("$"))
+        if not settings_first(lines, is_setting, (words.count > 0) & ~comment, self._header):
+            return nothing_fast(lines)
+        place = {name: k for k, name in enumerate(self.columns)}
+        length = place.get("L", place.get("l"))
+        data = len(self.columns) - 1
+        if length is None or not {"O", "I"} <= place.keys() or place.get("D") != data:
+            return nothing_fast(lines)
+        id_start, id_end = words.word(place["I"])
+        columns, good = read_words(
+            lines,
+            words,
+            time=words.word(place["O"]),
+            number=(id_start, id_end),
+            length=words.word(length),
+            data=data,
+        )
+        columns.timestamp = columns.timestamp / 1000 + self.start
+        extended = id_end - id_start > 4
+        columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
+        good &= extended | (columns.arbitration_id <= STANDARD_MAX)
+        # Without bytes, a word behind may say that it is a remote frame.
+        good &= (columns.length > 0) | (words.count == data)
+        if "N" in place:
+            start, end = words.word(place["N"])
+            good &= read_integer(text, start, end - (text.characters[end - 1] == ord(")")))[1]
+        if "T" in place:
+            data_frame = np.zeros(len(lines), bool)
+            for kind, where in distinct(text, *words.word(place["T"]), good):
+                if _DATA.get(kind.upper()) == 0:
+                    data_frame |= where
+            good = data_frame
+        if "B" in place:
+            good = see_buses(text, *words.word(place["B"]), good, self.buses)
+        return columns, good
+
     def _header(self, line: str) -> None:
-        name, _, value = line.partition("=")
+        name, _, value = line.strip().partition("=")
         value = value.strip()
         if name == ";$FILEVERSION":
             self.version = value

@@ -2,9 +2,12 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.captures import readers, text
 from core.captures.formats import canhacker, gvret
@@ -12,7 +15,7 @@ from core.captures.formats.canhacker import unwrapped
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.readers import READERS, read_capture
 from core.errors import CaptureError
-from tests.core.captures.capture_strategies import frames_of, write_text
+from tests.core.captures.capture_strategies import damaged, frames_of, write_text
 from tests.core.captures.format_samples import B8, SAMPLES, Sample
 
 ALL = pytest.mark.parametrize("sample", SAMPLES.values(), ids=list(SAMPLES))
@@ -79,47 +82,159 @@ def test_blocks_of_any_size_read_the_same(
     assert frames_of(read_capture(path)) == expected
 
 
+TEXT_MODULES = [
+    module for module in vars(readers).values() if getattr(module, "read_lines", None) is not None
+]
+
+
+def read_slowly(path: Path, format: str | None = None) -> FrameTable:
+    """Read each line with the exact parser, none in columns."""
+
+    def read_lines(*arguments: Any, **named: Any) -> Any:
+        path, delimiters, _, exact, *rest = arguments
+        return text.read_lines(path, delimiters, text.nothing_fast, exact, *rest, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in TEXT_MODULES:
+            patch.setattr(module, "read_lines", read_lines)
+        return read_capture(path, format)
+
+
+def assert_same(left: FrameTable, right: FrameTable) -> None:
+    """Compare all that was read."""
+    assert frames_of(left) == frames_of(right)
+    assert left.attack.tolist() == right.attack.tolist()
+    for name in ("attack_names", "labelled", "time", "skipped", "warnings"):
+        assert getattr(left, name) == getattr(right, name), name
+
+
+USUAL = {
+    "battery-emulator": ("(683.70) RX0 7E0 [2] 01 02", "(683.71) TX1 18FF1234 [0]"),
+    "can-train-and-test-csv": ("1.5,2C0,0102,0", "1.75,000,,1"),
+    "candump": ("(1.5) can0 123#0102", "(1.75) can0 00000123#", "(1.75) can0 123##0AB"),
+    "candump-console": (
+        " (000.536)  can0  18FCF200   [2]  01 02",
+        " (012.5)  can1  123   [0]",
+        " (1.5)  can0  7FF   [1]  aB ",
+    ),
+    "canhacker-trc": (
+        "58,876 070      2 01 02 comment",
+        "59.5 18EA0003 1 BE",
+        "00,25 070      0",
+        "26,641405\t1\t00000004\t112\t2\t01 02   \t00000000\t     r  \t",
+        "26,651420\t2\t00000004\t18FF0112\t1\tFC\t00000000",
+    ),
+    "ciciov2024": (
+        "65,1,2,3,4,5,6,7,8,BENIGN,BENIGN,BENIGN",
+        "513,0,0,0,0,0,0,0,255,ATTACK,SPOOFING,GAS",
+    ),
+    "crtd": ("101.562 1T11 7DF 01 02", "102 2R29 18DB33F1 02", "103.5 R29 1F"),
+    "daga": ("0.5,1D0,64,102030405060708,1000,FALSE", "0.75,290,8,8,1000,True"),
+    "gvret-csv": (
+        "7254438300,000007DF,false,Rx,1,2,01,02",
+        "7254438800,00000123,true,Rx,1,2,0A,FF,,,,,,,",
+        "7254439000,18FEF100,0,Tx,0,0,",
+        "7254439000,1FE,0,Tx,0,8,01,02,03,04,05,06,07,08,",
+    ),
+    "hcrl-challenge": (
+        "1597759710.1258,153,2,01 02,Normal,Normal",
+        "1597759710.1259,0,0,,Attack,Flooding",
+    ),
+    "hcrl-csv": (
+        "1478198376.389427,0316,2,01,02,R",
+        "1478198376.389636,018f,2,fe,5b,T",
+        "1478198376.39,018f,2,fe,5b,R,,,,,,",
+        "1478198376.4,0000,0,T",
+        "1478198376.5,0316,2,01,02",
+        "1478198376.5,0316,2,01,02,,",
+    ),
+    "j1939-csv": ("0.5,can0,217058307,2,0102,x,normal", "0.75,can1,419356416,1,FF,y,torque"),
+    "otids": (
+        "Timestamp:     0.690329        ID: 0153    000    DLC: 2    01 02",
+        "0.7        0380    000    2    30 bb",
+        "1        18fef100    000    0",
+    ),
+    "peak-trc": (
+        "      1     17535.500 DT 1  00000100 Tx -  2    01 02",
+        "      2)     17536 dt 2  0100 Rx -  0",
+    ),
+    "vector-asc": (
+        "   3.098426 1  18EBFF00x       Rx   d 2 01 02  Length = 273910",
+        "   3.2 2  F4\tTx   d 1 0a",
+        "30.2 1  F4 Rx d 0",
+    ),
+}
+HEADERS = {
+    name: [
+        line
+        for line in sample.lines
+        if sample.format in ("peak-trc", "vector-asc") and line[:1] in ";b"
+    ]
+    or [line for line in sample.lines[:1] if "," in line and not line[:1].isdigit()]
+    for name, sample in SAMPLES.items()
+}
+
+
+@pytest.mark.parametrize("name", list(SAMPLES))
+def test_usual_lines_are_read_in_columns(tmp_path: Path, name: str) -> None:
+    path = write_text(tmp_path / "capture.txt", [*HEADERS[name], *USUAL[name]])
+    slow: list[str] = []
+
+    def read_lines(path: Path, delimiters: str, fast: Any, exact: Any, **named: Any) -> Any:
+        def noted(line: str) -> Any:
+            row = exact(line)
+            slow.extend([line] if row is not None else [])
+            return row
+
+        return text.read_lines(path, delimiters, fast, noted, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in TEXT_MODULES:
+            patch.setattr(module, "read_lines", read_lines)
+        table = read_capture(path, name)
+    assert slow == []
+    assert len(table) == len(USUAL[name])
+    assert_same(table, read_slowly(path, name))
+
+
 @ALL
-def test_the_slow_way_agrees_with_the_fast_one(
-    tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_text(tmp_path / "capture.txt", list(sample.lines))
-    fast = read_capture(path)
-    for module in (readers.candump, readers.hcrl_csv, readers.can_train_and_test_csv):
-        if hasattr(module, "_fast"):
-            monkeypatch.setattr(module, "_fast", lambda lines, *rest: text.nothing_fast(lines))
-    for layout in (
-        readers.can_train_and_test_csv._Layout,
-        readers.hcrl_challenge._Layout,
-        readers.gvret._Layout,
-        readers.ciciov2024._Layout,
-    ):
-        monkeypatch.setattr(layout, "fast", lambda self, lines: text.nothing_fast(lines))
-    slow = read_capture(path)
-    assert frames_of(slow) == frames_of(fast)
-    assert slow.attack_names == fast.attack_names
-    assert slow.attack.tolist() == fast.attack.tolist()
+def test_the_slow_way_agrees_with_the_fast_one(tmp_path: Path, sample: Sample) -> None:
+    lines = [*sample.lines, *(line for line, _ in sample.skipped), *sample.lines[-1:]]
+    path = write_text(tmp_path / "capture.txt", lines)
+    assert_same(read_capture(path), read_slowly(path))
 
 
-@pytest.mark.parametrize("name", ["hcrl-csv", "hcrl-challenge", "gvret-csv", "ciciov2024"])
-def test_usual_lines_are_read_in_columns(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+ALPHABET = "0123456789ABCDEFabxXRTdr .,:;#$\t()[]-+_\r\x0b\u00a0\"'\u0661"
+
+
+@pytest.mark.parametrize("name", list(SAMPLES))
+@given(data=st.data())
+def test_damaged_lines_read_the_same_in_columns_and_one_by_one(
+    scratch: Path, name: str, data: st.DataObject
 ) -> None:
     sample = SAMPLES[name]
-    usual = [line for line in sample.lines if line.rstrip(",") == line]
-    path = write_text(tmp_path / "capture.txt", usual)
-    module = {"hcrl-csv": "hcrl_csv", "hcrl-challenge": "hcrl_challenge"}.get(name, "")
-    module = module or {"gvret-csv": "gvret"}.get(name, name)
-    owner = getattr(readers, module)
-
-    def never(*arguments: object) -> None:
-        raise AssertionError(f"read the slow way: {arguments[-1]}")
-
-    if hasattr(owner, "_Layout"):
-        monkeypatch.setattr(owner._Layout, "exact", never)
+    body = [
+        *USUAL[name],
+        *sample.lines[len(HEADERS[name]) :],
+        *(line for line, _ in sample.skipped),
+    ]
+    lines = st.one_of(
+        st.sampled_from(USUAL[name]),
+        damaged(st.sampled_from(body), ALPHABET),
+        damaged(st.sampled_from([*HEADERS[name], *body]), ALPHABET),
+    )
+    found = data.draw(st.lists(lines, min_size=1, max_size=12))
+    path = write_text(scratch / f"both-{name}", [*HEADERS[name], *found])
+    readings: list[Any] = []
+    for read in (read_capture, read_slowly):
+        try:
+            readings.append(read(path, name))
+        except CaptureError as refused:
+            readings.append(str(refused))
+    if isinstance(readings[0], str):
+        assert readings[0] == readings[1]
     else:
-        monkeypatch.setattr(owner, "exact", never)
-    assert len(read_capture(path)) == len(usual) - (name != "hcrl-csv")
+        assert_same(*readings)
 
 
 def test_attack_classes_keep_their_names(tmp_path: Path) -> None:
