@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +20,7 @@ import numpy.typing as npt
 
 from core.captures.formats.pieces import read_pieces
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
-from core.captures.rows import EXTENDED_MAX, Buses, Columns, Quarantine, build_table, concatenate
+from core.captures.rows import EXTENDED_MAX, Buses, Columns, Quarantine, TableBuilder, concatenate
 from core.captures.text import unpacked_limit
 from core.errors import CaptureError
 
@@ -151,29 +150,27 @@ def read_chunks(path: Path) -> Iterator[FrameTable]:
     Raises:
         CaptureError: as :func:`read`.
     """
-    yield from read_pieces(partial(_Reader, path))
+    yield from read_pieces(_Reader(path))
 
 
 class _Reader:
     """What is found on the way through one file."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.builder = path, TableBuilder(path, NAME)
         self.start = 0.0
         self.objects = 0
         self.buses = Buses()
         self.quarantine = Quarantine()
         self.others: Counter[str] = Counter()
 
-    def table(self, parts: Sequence[Columns], width: int = 8) -> FrameTable:
-        """A frame table of the parts, with what there is to tell since the last one."""
-        columns = concatenate([Columns.empty(0, width), *parts])
+    def table(self, parts: Sequence[Columns]) -> FrameTable:
+        """The next frames as a table, with what there is to tell of all so far."""
         warnings = self.buses.warnings()
         if self.others:
             kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(self.others.items()))
             warnings += (f"{self.others.total()} objects are no frames that can be read: {kinds}",)
-        quarantine, self.quarantine, self.others = self.quarantine, Quarantine(), Counter()
-        return build_table(self.path, NAME, columns, quarantine, "attack", warnings)
+        return self.builder.add(concatenate(parts), self.quarantine, "attack", warnings)
 
     def parts(self, limit: int | None = None) -> Iterator[Columns]:
         """The frames, a block at a time; ``limit`` is what all may unpack to."""

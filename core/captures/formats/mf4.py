@@ -17,7 +17,6 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ import core
 from core.captures.formats.mf4_process import COLUMNS
 from core.captures.formats.pieces import read_pieces
 from core.captures.frame_table import FrameTable
-from core.captures.rows import Buses, Columns, Quarantine, build_table, concatenate
+from core.captures.rows import Buses, Columns, Quarantine, TableBuilder, concatenate
 from core.captures.text import unpacked_limit
 from core.errors import CaptureError
 
@@ -59,22 +58,21 @@ def read_chunks(path: Path) -> Iterator[FrameTable]:
     Raises:
         CaptureError: as :func:`read`.
     """
-    yield from read_pieces(partial(_Reader, path))
+    yield from read_pieces(_Reader(path))
 
 
 class _Reader:
     """What is found on the way through one file."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.builder = path, TableBuilder(path, NAME)
         self.buses = Buses()
         self.quarantine = Quarantine()
 
-    def table(self, parts: Sequence[Columns], width: int = 8) -> FrameTable:
-        """A frame table of the parts, with what there is to tell; most of that after the last."""
-        columns = concatenate([Columns.empty(0, width), *parts])
-        quarantine, self.quarantine = self.quarantine, Quarantine()
-        return build_table(self.path, NAME, columns, quarantine, "attack", self.buses.warnings())
+    def table(self, parts: Sequence[Columns]) -> FrameTable:
+        """The next frames as a table; what there is to tell is known with the last ones."""
+        frames = concatenate(parts)
+        return self.builder.add(frames, self.quarantine, "attack", self.buses.warnings())
 
     def parts(self, limit: int | None = None) -> Iterator[Columns]:
         """The frames of all groups in the order of time; ``limit`` is what all may unpack to."""

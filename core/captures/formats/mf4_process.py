@@ -216,6 +216,9 @@ def merge(streams: Sequence[Iterator[Columns]]) -> Iterator[Columns]:
     A frame whose time goes back counts as one of the latest time before it. Of equal times, the
     first stream's frames come first. Needs memory for one part of each stream.
     """
+    if len(streams) == 1:
+        yield from streams[0]
+        return
     kept = [Columns.empty(0) for _ in streams]
     times = [np.zeros(0) for _ in streams]
     latest = [-np.inf for _ in streams]

@@ -1,6 +1,6 @@
 """Reading a binary capture piece by piece."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from core.captures.frame_table import FrameTable
@@ -16,24 +16,19 @@ class PartReader(Protocol):
     def parts(self) -> Iterator[Columns]:
         """The frames, some at a time."""
 
-    def table(self, parts: Sequence[Columns], width: int = 8) -> FrameTable:
-        """Parts as a table of at least ``width`` payload bytes, with what there is to tell."""
+    def table(self, parts: Sequence[Columns]) -> FrameTable:
+        """The next frames as a table, with what there is to tell of all so far."""
 
 
-def read_pieces(reader_of_file: Callable[[], PartReader]) -> Iterator[FrameTable]:
-    """Tables of about a million frames, all as wide as the widest.
-
-    How wide that is only the whole file tells: one of several pieces is read twice.
-    """
-    reader = reader_of_file()
+def read_pieces(reader: PartReader) -> Iterator[FrameTable]:
+    """Tables of about a million frames."""
     parts: list[Columns] = []
-    frames, width = 0, 0
+    frames = 0
     for part in reader.parts():
-        # A rest without frames, which can be told of but makes no table, joins the piece before it.
+        # A rest without frames joins the piece before it.
         if frames >= PIECE_FRAMES and len(part.timestamp):
-            width = width or max(p.payload.shape[1] for p in reader_of_file().parts())
-            yield reader.table(parts, width)
+            yield reader.table(parts)
             parts, frames = [], 0
         parts.append(part)
         frames += len(part.timestamp)
-    yield reader.table(parts, width or 8)
+    yield reader.table(parts)
