@@ -25,6 +25,11 @@ class Workspace:
         return self.root / "datasets"
 
     @property
+    def outside(self) -> Path:
+        """JSON file: name -> folder of each data set that lies elsewhere."""
+        return self.root / "outside.json"
+
+    @property
     def catalogue(self) -> Path:
         """What is in each capture, as small JSON files."""
         return self.root / "catalogue"

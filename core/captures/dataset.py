@@ -20,14 +20,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.captures import demo
 from core.captures.label_files import LabelFiles
 from core.captures.readers import READERS, detect, read_head
 from core.errors import CaptureError, DatasetError, StorageError
-from core.files import atomic_path, content_hash
+from core.files import atomic_path, content_hash, write_json
 from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace, valid_name
 
@@ -90,11 +90,12 @@ def open_dataset(
 ) -> Dataset:
     """Find a data set by its name in the workspace, else as a path to its folder.
 
-    The data set ``demo`` is made on first use.
+    The data set ``demo`` is made on first use. A folder elsewhere is known by its own name, with
+    some digits where another data set has that name: what is made from them is kept by name.
 
     Raises:
         DatasetError: if there is none, or it has no training captures.
-        StorageError: if the demo cannot be written.
+        StorageError: if the demo, or which folder has which name, cannot be written.
         JobStopped: if the reporter says so.
     """
     if name_or_path == demo.NAME:
@@ -108,7 +109,9 @@ def open_dataset(
     if name_or_path.strip() and is_folder(Path(name_or_path)):
         # An absolute path has a name even for "."; links are not followed, their names are chosen.
         root = Path(os.path.abspath(name_or_path))  # noqa: PTH100
-        return read_folder(root, valid_name(root.name), reporter)
+        dataset = read_folder(root, valid_name(root.name), reporter)
+        name = _name_of(root, workspace, reporter or SilentReporter())
+        return replace(dataset, name=name)
     raise DatasetError(
         f"no data set {name_or_path!r}: there is no such folder; "
         f"{workspace.datasets} has {', '.join(list_datasets(workspace))}"
@@ -215,6 +218,30 @@ def _move(file: Path, target: Path) -> None:
 def is_folder(path: Path) -> bool:
     """Whether it is a folder; unlike ``Path.is_dir``, false for paths that cannot even be asked."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def _name_of(root: Path, workspace: Workspace, reporter: Reporter) -> str:
+    """The name of a folder that may lie outside the workspace."""
+    name = valid_name(root.name)
+    known = _known_outside(workspace)
+    own = workspace.datasets / name
+    holder = own if is_folder(own) else Path(known.get(name, root))
+    if is_folder(holder) and not holder.samefile(root):
+        name = f"{name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"
+        reporter.log(f"{holder} has the name of {root}, which is kept as {name}")
+    elif holder != own:
+        place = str(root).encode("utf-8", "replace").decode()  # Not every path is text.
+        if known.get(name) != place:
+            write_json(workspace.outside, known | {name: place})
+    return name
+
+
+def _known_outside(workspace: Workspace) -> dict[str, str]:
+    try:
+        known = json.loads(workspace.outside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(k): str(v) for k, v in known.items()} if isinstance(known, dict) else {}
 
 
 def _demo(workspace: Workspace, reporter: Reporter) -> Path:

@@ -110,6 +110,8 @@ class SmallRun:
         shutil.copytree(self.dataset, folder / self.dataset.name)
         shutil.copytree(self.workspace.root, folder / "workspace")
         dataset = folder / self.dataset.name
+        # The copy of the data set takes the original's place.
+        Workspace(folder / "workspace").outside.unlink()
         config = override(self.config, {"data.dataset": str(dataset)})
         return SmallRun(
             dataset, Workspace(folder / "workspace"), self.run_dir, config, self.results,

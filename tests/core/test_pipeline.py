@@ -227,6 +227,22 @@ class TestRepetition:
         assert any("detectors are corrupt" in message for message in recorder.messages)
         assert weights(small_run.workspace, small_run.dataset) == before
 
+    def test_folders_of_one_name_do_not_take_turns(self, small_run: SmallRun) -> None:
+        first, workspace = small_run.config.data, small_run.workspace
+        second = override(
+            first, {"dataset": str(small_run.dataset.parent / "other" / small_run.dataset.name)}
+        )
+        for key, seed in ((f"{CLEAN}/a.csv", 60), (f"{CLEAN}/b.csv", 61), (f"{TEST_1}/c.csv", 62)):
+            write(Path(second.dataset), key, recording(0, 2.0, seed=seed))
+        for data in (first, second, first):
+            cache = build_cache(data, workspace)
+            dataset = open_dataset(data.dataset, workspace)
+            assert cache.metadata["dataset"] == dataset.name
+            assert set(cache.capture_names) <= {capture.key for capture in dataset.captures}
+        for data in (first, second):
+            dataset = open_dataset(data.dataset, workspace)
+            assert cache_status(dataset, data, workspace) == ("fresh", [])
+
     def test_damaged_graphs_are_built_anew(self, small_run: SmallRun) -> None:
         capture = open_dataset(str(small_run.dataset), small_run.workspace).train[0]
         window = small_run.config.data.detector.window
@@ -275,7 +291,7 @@ class TestTestFoldersAreOnlyForTesting:
 
     @pytest.mark.parametrize("protocol", ["commissioned", "zero-shot"])
     def test_their_labels_do_not_change_their_scores(
-        self, shared_run: SmallRun, small_run: SmallRun, protocol: str
+        self, small_run: SmallRun, protocol: str
     ) -> None:
         frames = recording(1, attack="DoS", seed=5)
         label = np.zeros_like(frames.label)
@@ -283,10 +299,9 @@ class TestTestFoldersAreOnlyForTesting:
         relabelled = dataclasses.replace(
             frames, label=label, attack=np.where(label, 0, -1).astype(np.int16)
         )
-        data = override(shared_run.config, {"data.detector.protocol": protocol}).data
+        data = override(small_run.config, {"data.detector.protocol": protocol}).data
         before = build_cache(data, small_run.workspace).by_split()[TEST_1]
         write(small_run.dataset, f"{TEST_1}/DoS-b.csv", relabelled)
-        data = override(small_run.config, {"data.detector.protocol": protocol}).data
         recorder = Recorder()
         after = build_cache(data, small_run.workspace, recorder).by_split()[TEST_1]
         assert not recorder.trained_detectors

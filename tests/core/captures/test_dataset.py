@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from core.errors import DatasetError
 from core.files import content_hash
 from core.workspace import Workspace
 from tests.core.captures.capture_strategies import table_of
+from tests.core.small_dataset import Recorder
 
 FREE, ATTACKED, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
 
@@ -95,6 +98,37 @@ def test_paths_may_be_relative_or_links(
     dataset = open_dataset(str(link), workspace)
     assert dataset.name == "linked"
     assert [c.name for c in dataset.tests[TEST]] == ["DoS-b.csv", "again.csv"]
+
+
+def test_folders_of_one_name_are_told_apart(
+    folder: Path, tmp_path: Path, workspace: Workspace
+) -> None:
+    second = tmp_path / "elsewhere" / folder.name
+    shutil.copytree(folder, second)
+    assert open_dataset(str(folder), workspace).name == folder.name
+    recorder = Recorder()
+    other = open_dataset(str(second), workspace, recorder)
+    assert re.fullmatch(rf"{folder.name}-[0-9a-f]{{8}}", other.name)
+    assert other.name in recorder.messages[0]
+    assert open_dataset(str(second), workspace).name == other.name
+    assert open_dataset(str(folder), workspace).name == folder.name
+    # Moved, it takes its name along; a data set of the workspace goes before both.
+    folder.rename(tmp_path / "gone")
+    assert open_dataset(str(second), workspace).name == folder.name
+    shutil.copytree(second, workspace.datasets / folder.name)
+    assert open_dataset(folder.name, workspace).name == folder.name
+    assert open_dataset(str(workspace.datasets / folder.name), workspace).name == folder.name
+    assert open_dataset(str(second), workspace).name == other.name
+
+
+@pytest.mark.parametrize("junk", ["", "[]", '{"a": 1}', "\0"])
+def test_a_damaged_list_of_folders_is_made_anew(
+    folder: Path, workspace: Workspace, junk: str
+) -> None:
+    workspace.root.mkdir(parents=True)
+    workspace.outside.write_text(junk)
+    assert open_dataset(str(folder), workspace).name == folder.name
+    assert folder.name in workspace.outside.read_text()
 
 
 def test_a_name_means_the_workspace_first(folder: Path, workspace: Workspace) -> None:
