@@ -7,6 +7,8 @@ is an empty payload), and ``label`` or ``attack`` (0/1), without which the captu
 A parquet file that this project exported (:mod:`core.captures.export`) is read as what it was.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.captures import arrow_io
+from core.captures.formats.pieces import PIECE_FRAMES, read_pieces
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
     EXTENDED_MAX,
@@ -25,7 +28,8 @@ from core.captures.rows import (
     Columns,
     Quarantine,
     Row,
-    build_table,
+    TableBuilder,
+    concatenate,
     exact_id,
     exact_label,
     exact_payload,
@@ -33,13 +37,25 @@ from core.captures.rows import (
     id_flags,
     stem_attack_name,
 )
-from core.captures.text import PAD, Text, hex_characters, read_hex_bytes, read_hex_number
+from core.captures.text import (
+    PAD,
+    Text,
+    hex_characters,
+    read_hex_bytes,
+    read_hex_number,
+    unpacked_limit,
+)
 from core.errors import CaptureError
 from core.files import atomic_path
 
 NAME = "can-train-and-test-parquet"
 MAGIC = b"PAR1"
 IDS, LABELS = ("id", "arbitration_id"), ("label", "attack")
+
+ROWS = 1 << 17
+"""Rows taken apart at a time: few enough to stay in the processor's cache."""
+FRAME_BYTES = 64
+"""What a frame needs in memory while it is read, about."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -53,44 +69,102 @@ def read(path: Path) -> FrameTable:
     """Read a can-train-and-test parquet file; its attack is named by the file's name.
 
     Raises:
-        CaptureError: if the file cannot be read, lacks a column, has one of another type, or holds
-            no frame.
+        CaptureError: if the file cannot be read, lacks a column, has one of another type, holds no
+            frame, or unpacks to more than a share of the memory (:func:`read_chunks` has no such
+            limit).
     """
+    with _open(path) as file:
+        _check_size(path, file.metadata)
+        if arrow_io.is_saved(file.schema_arrow):
+            return _saved(path, file.read(use_threads=False))
+        reader = _Reader(path, file)
+        return reader.table(list(reader.parts()))
+
+
+def read_chunks(path: Path) -> Iterator[FrameTable]:
+    """:func:`read` in pieces of about a million frames.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
+    with _open(path) as file:
+        if not arrow_io.is_saved(file.schema_arrow):
+            yield from read_pieces(_Reader(path, file))
+            return
+        for batch in file.iter_batches(PIECE_FRAMES, use_threads=False):
+            yield _saved(path, pa.Table.from_batches([batch]))
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[pq.ParquetFile]:
+    """A parquet file, whose errors say which it is."""
     try:
-        # One thread: a reading job shares the machine with training and with the pages.
         with pq.ParquetFile(path) as file:
-            if arrow_io.is_saved(file.schema_arrow):
-                return _saved(path, file.read(use_threads=False))
-            names = _columns(path, file.schema_arrow.names)
-            table = _one_text_type(file.read(columns=names, use_threads=False))
+            yield file
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaptureError(f"{path}: not a readable parquet file: {reason}") from error
-    columns, good = Columns.empty(len(table)), np.ones(len(table), bool)
-    columns.timestamp, fine = _timestamps(path, table[names[0]])
-    good &= fine
-    columns.arbitration_id, fine = _ids(path, table[names[1]])
-    good &= fine
-    columns.payload, columns.length, fine = _payloads(path, table[names[2]])
-    good &= fine
-    if len(names) == 4:
-        columns.label, fine = _labels(path, table[names[3]])
+
+
+def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
+    """Refuse a file that fills the memory: a few bytes may stand for many equal rows."""
+    unpacked = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    size, limit = max(sum(unpacked), metadata.num_rows * FRAME_BYTES), unpacked_limit()
+    if size > limit:
+        raise CaptureError(
+            f"{path}: unpacks to {size >> 20} MiB, more than {limit >> 20}, a quarter of the "
+            "memory; split it up"
+        )
+
+
+class _Reader:
+    """What is found on the way through one file."""
+
+    def __init__(self, path: Path, file: pq.ParquetFile) -> None:
+        self.path, self.file = path, file
+        self.names = _columns(path, file.schema_arrow.names)
+        self.builder, self.quarantine = TableBuilder(path, NAME), Quarantine()
+
+    def table(self, parts: Sequence[Columns]) -> FrameTable:
+        """The next frames as a table, with what there is to tell of all so far."""
+        labelled = len(self.names) == 4
+        warnings = () if labelled else ("no label column: the capture is unlabelled",)
+        attack = stem_attack_name(self.path)
+        return self.builder.add(concatenate(parts), self.quarantine, attack, warnings)
+
+    def parts(self) -> Iterator[Columns]:
+        """The frames, some at a time."""
+        first = 0
+        # One thread: a reading job shares the machine with training and with the pages.
+        batches = self.file.iter_batches(ROWS, columns=self.names, use_threads=False)
+        for batch in batches:
+            yield self._part(_one_text_type(pa.Table.from_batches([batch])), first)
+            first += len(batch)
+
+    def _part(self, table: pa.Table, first: int) -> Columns:
+        """The frames of some rows, from row ``first`` of the file on."""
+        path, names = self.path, self.names
+        columns, good = Columns.empty(len(table)), np.ones(len(table), bool)
+        columns.timestamp, fine = _timestamps(path, table[names[0]])
         good &= fine
-    quarantine = Quarantine()
-    odd = np.flatnonzero(~good)
-    hexadecimal = _is_text(table[names[1]].type)
-    for index, *values in zip(odd.tolist(), *_values(table.select(names), odd), strict=True):
-        try:
-            columns.put(index, _exact(values, hexadecimal))
-            good[index] = True
-        except BadLine as bad:
-            quarantine.add(
-                index + 1, str(bad), ",".join("" if v is None else str(v) for v in values)
-            )
-    columns.flags = id_flags(columns.arbitration_id)
-    warnings = () if len(names) == 4 else ("no label column: the capture is unlabelled",)
-    attack = stem_attack_name(path)
-    return build_table(path, NAME, columns.select(good), quarantine, attack, warnings)
+        columns.arbitration_id, fine = _ids(path, table[names[1]])
+        good &= fine
+        columns.payload, columns.length, fine = _payloads(path, table[names[2]])
+        good &= fine
+        if len(names) == 4:
+            columns.label, fine = _labels(path, table[names[3]])
+            good &= fine
+        odd = np.flatnonzero(~good)
+        hexadecimal = _is_text(table[names[1]].type)
+        for index, *values in zip(odd.tolist(), *_values(table.select(names), odd), strict=True):
+            try:
+                columns.put(index, _exact(values, hexadecimal))
+                good[index] = True
+            except BadLine as bad:
+                text = ",".join("" if v is None else str(v) for v in values)
+                self.quarantine.add(first + index + 1, str(bad), text)
+        columns.flags = id_flags(columns.arbitration_id)
+        return columns.select(good)
 
 
 def _saved(path: Path, table: pa.Table) -> FrameTable:

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.captures import arrow_io
 from core.captures.formats import can_train_and_test_parquet as form
+from core.captures.formats import pieces as pieces_module
 from core.captures.frame_table import EXTENDED
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import Frame, frames, frames_of, table_of
@@ -173,6 +175,73 @@ def test_what_is_written_is_read_back(scratch: Path, generated: list[Frame], gro
         assert frames_of(table) == generated
         assert table.labelled
         assert table.skipped.counts == {}
+
+
+@pytest.mark.parametrize("group", [7, 1000])
+def test_pieces_make_up_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int
+) -> None:
+    monkeypatch.setattr(form, "ROWS", 10)
+    monkeypatch.setattr(pieces_module, "PIECE_FRAMES", 25)
+    rng = np.random.default_rng(0)
+    frames = 200
+    label = (np.arange(frames) > 120).astype(np.uint8)
+    data = [rng.bytes(i % 9).hex() for i in range(frames)]
+    data[3] = data[77] = data[150] = "xyz"
+    ids = rng.integers(0, 0x900, frames).astype(np.uint32)
+    columns = {"timestamp": rng.random(frames), "id": ids, "data_field": data, "label": label}
+    path = tmp_path / "DoS-1.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=group)
+    pieces, whole = list(form.read_chunks(path)), form.read(path)
+    assert len(pieces) > 5
+    assert len(whole) == 197
+    for name in ("timestamp", "arbitration_id", "flags", "length", "payload", "label", "attack"):
+        joined = np.concatenate([getattr(piece, name) for piece in pieces])
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+    assert pieces[0].attack_names == ()
+    last = pieces[-1]
+    assert (last.attack_names, last.skipped) == (("DoS",), whole.skipped)
+    assert [line for line, _, _ in last.skipped.examples] == [4, 78, 151]
+    assert last.warnings == whole.warnings
+
+
+def test_pieces_of_an_export_make_up_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form, "PIECE_FRAMES", 30)
+    frames: list[Frame] = [(float(i), i, 0, 1, bytes([i]), i % 2) for i in range(100)]
+    path = tmp_path / "x.parquet"
+    pq.write_table(arrow_io.to_arrow(table_of(frames)), path)
+    pieces = list(form.read_chunks(path))
+    assert [len(piece) for piece in pieces] == [30, 30, 30, 10]
+    assert [frame for piece in pieces for frame in frames_of(piece)] == frames
+    assert {piece.attack_names for piece in pieces} == {("attack",)}
+
+
+def test_a_few_bytes_that_stand_for_too_many_frames_are_read_in_pieces_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form, "unpacked_limit", lambda: 1 << 20)
+    frames = 50_000
+    column = pa.array(["1122"] * frames).dictionary_encode()
+    path = write(
+        tmp_path / "x.parquet",
+        timestamp=np.zeros(frames),
+        id=np.zeros(frames, np.uint32),
+        data_field=column,
+        label=np.zeros(frames, np.uint8),
+    )
+    assert path.stat().st_size < 5000
+    with pytest.raises(CaptureError, match="unpacks to 3 MiB, more than 1, a quarter"):
+        form.read(path)
+    assert sum(len(piece) for piece in form.read_chunks(path)) == frames
+
+
+def test_pieces_of_nothing_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table(USUAL).slice(0, 0), path)
+    with pytest.raises(CaptureError, match="no frames in it"):
+        list(form.read_chunks(path))
 
 
 @pytest.mark.real_data
