@@ -90,10 +90,21 @@ def valid_name(name: str, what: str = "data set") -> str:
         or name.startswith(".")
     ):
         raise DatasetError(
-            f"not a {what} name: {name!r}; expected 1 to 200 bytes without "
-            "leading dot, path separators or control characters"
+            f"not a {what} name: {name!r}; expected 1 to 200 bytes without a dot before or blanks "
+            'around them, invisible characters, and any of / \\ : * ? " < > |'
         )
     return name
+
+
+def typed_name(text: str) -> str:
+    """The data set name that a person means by ``text``.
+
+    Blanks around it do not count, and both ways to write an umlaut are one.
+
+    Raises:
+        DatasetError: as :func:`valid_name`.
+    """
+    return valid_name(unicodedata.normalize("NFC", text.strip()))
 
 
 def _is_invisible(character: str) -> bool:

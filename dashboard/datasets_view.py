@@ -5,7 +5,7 @@ import streamlit as st
 from core.config import FusionConfig, create_fusion_config
 from core.jobs.registry import JobRegistry
 from core.jobs.tasks import start, start_catalogue, start_import
-from core.workspace import Workspace, valid_name
+from core.workspace import Workspace, typed_name
 from dashboard.cache_status import CHECKING, Status, status_of
 from dashboard.context import TRAINING, friendly_errors
 from dashboard.datasets import CacheFile, caches, delete_cache, describe, source_folder
@@ -126,6 +126,7 @@ def upload_form(jobs: JobRegistry) -> None:
         if not files:
             st.warning("Choose one or more files first.")
             return
+        name = typed_name(name)
         added, refused = save_uploads(files, name, split or "", jobs.workspace, limit)
         if added:
             start_catalogue(jobs, name)
@@ -148,8 +149,9 @@ def import_form(jobs: JobRegistry) -> None:
             help="Those with the content of a training capture: results on them are worthless.",
         )
         if st.form_submit_button("Import", type="primary"):
-            start_import(jobs, source_folder(folder), valid_name(name.strip()), drop)
-            st.session_state["importing"] = name.strip()
+            name = typed_name(name)
+            start_import(jobs, source_folder(folder), name, drop)
+            st.session_state["importing"] = name
             st.rerun()
 
 

@@ -29,7 +29,7 @@ from core.captures.readers import READERS, detect, read_head
 from core.errors import CaptureError, DatasetError, StorageError
 from core.files import atomic_path, content_hash, write_json
 from core.progress import Reporter, SilentReporter
-from core.workspace import Workspace, valid_name
+from core.workspace import Workspace, typed_name, valid_name
 
 TRAIN, TEST = "train_", "test_"
 LEFT_OUT = "left_out"
@@ -100,12 +100,13 @@ def open_dataset(
     """
     if name_or_path == demo.NAME:
         return read_folder(_demo(workspace, reporter or SilentReporter()), demo.NAME, reporter)
-    try:
-        named: Path | None = workspace.datasets / valid_name(name_or_path)
-    except DatasetError:
-        named = None  # It may still be a path.
-    if named is not None and is_folder(named):
-        return read_folder(named, name_or_path, reporter)
+    for read in (valid_name, typed_name):
+        try:
+            name = read(name_or_path)
+        except DatasetError:
+            continue  # It may still be a path.
+        if is_folder(workspace.datasets / name):
+            return read_folder(workspace.datasets / name, name, reporter)
     if name_or_path.strip() and is_folder(Path(name_or_path)):
         # An absolute path has a name even for "."; links are not followed, their names are chosen.
         root = Path(os.path.abspath(name_or_path))  # noqa: PTH100

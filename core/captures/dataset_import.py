@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from core.captures.dataset import (
 from core.errors import DatasetError, JobStopped, StorageError
 from core.files import content_hash, make_folder, write_json
 from core.progress import Reporter, SilentReporter
-from core.workspace import Workspace, valid_name
+from core.workspace import Workspace, typed_name, valid_name
 
 PREFIX = ".importing-"
 SOURCE = ".source.json"
@@ -70,7 +69,7 @@ def import_dataset(
         JobStopped: if the reporter says so; nothing stays.
     """
     reporter = reporter or SilentReporter()
-    name = unicodedata.normalize("NFC", valid_name(name))
+    name = typed_name(name)
     target = workspace.datasets / name
     if name == demo.NAME or os.path.lexists(target):
         raise DatasetError(f"there is a data set {name!r} already; choose another name")

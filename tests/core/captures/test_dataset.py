@@ -131,6 +131,14 @@ def test_a_damaged_list_of_folders_is_made_anew(
     assert folder.name in workspace.outside.read_text()
 
 
+def test_both_ways_to_write_an_umlaut_find_a_data_set(folder: Path, workspace: Workspace) -> None:
+    composed, apart = "M\u00fcnchen", "Mu\u0308nchen"
+    shutil.copytree(folder, workspace.datasets / composed)
+    assert open_dataset(apart, workspace).name == composed
+    shutil.copytree(folder, workspace.datasets / apart)  # As another program may have named it.
+    assert open_dataset(apart, workspace).name == apart
+
+
 def test_a_name_means_the_workspace_first(folder: Path, workspace: Workspace) -> None:
     imported = import_dataset(folder, "mine", workspace)
     put(folder, f"{TEST}/later.csv", 4)

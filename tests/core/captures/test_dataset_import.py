@@ -109,7 +109,7 @@ def test_the_mark_of_simulation_comes_along(source: Path, workspace: Workspace) 
 
 @pytest.mark.parametrize(
     "name",
-    ["demo", "taken", "", " a", "a/b", "..", ".hidden", "x\ny", "a\\b", "a\ud800", "a\u202eb"],
+    ["demo", "taken", "", " taken ", "a/b", "..", ".hidden", "x\ny", "a\\b", "a\ud800", "a\u202eb"],
 )
 def test_names_that_are_taken_or_none_are_refused(
     source: Path, workspace: Workspace, name: str
