@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from core.captures.frame_table import FrameTable
 from core.config import WindowConfig
-from core.errors import ShortCaptureError
+from core.errors import CaptureError, ShortCaptureError
 from core.graphs.behaviour import FrameBehaviour, FrameComparer, distinct, identifiers
 from core.graphs.store import (
     EDGE_FEATURES,
@@ -41,6 +41,7 @@ def build_graphs(table: FrameTable, config: WindowConfig | None = None) -> Graph
 
     Raises:
         ShortCaptureError: if the capture holds no window.
+        CaptureError: if windows by time are asked of a capture without times.
     """
     config = config or WindowConfig()
     parts = list(_parts([table], config, None, SilentReporter()))
@@ -72,7 +73,8 @@ def build_graphs_on_disk(
 
     Raises:
         ShortCaptureError: if the capture holds no window; nothing is written then.
-        CaptureError: if a chunk's payloads are wider than ``width``.
+        CaptureError: if a chunk's payloads are wider than ``width``, or windows by time are asked
+            of a capture without times.
         JobStopped: if the reporter says so; nothing is written then.
     """
     config = config or WindowConfig()
@@ -104,6 +106,11 @@ def _parts(
     step = max(1, CHUNK_FRAMES // config.stride) * config.stride
     step = min(step, max(CHUNK_FRAMES, config.size))
     for table in chunks:
+        if config.duration_s and table.time == "missing":
+            raise CaptureError(
+                "windows by time need times, and this capture has none; expected duration_s=0, "
+                f"windows by number of frames, got {config.duration_s:g} s"
+            )
         builder = builder or GraphBuilder(config, width or table.payload.shape[1])
         for start in range(0, len(table), step):
             reporter.check()

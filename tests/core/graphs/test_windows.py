@@ -1,6 +1,7 @@
 """Windows, from the configuration through to the results, counted by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from core.captures.frame_table import FrameTable
 from core.config import WindowConfig
-from core.errors import ConfigError
+from core.errors import CaptureError, ConfigError
+from core.graphs.build import build_graphs
 from core.graphs.windows import widened, windows_of
 from core.pipeline import train_fusion
 from core.workspace import Workspace
@@ -106,6 +108,14 @@ def test_results_are_of_the_windows_that_are_configured(
     assert rows["label"].tolist() == list(map(int, attacked))
     assert set(rows["attack"][rows["label"] == 1]) == {"flood"}
     assert set(rows["attack"][rows["label"] == 0]) == {""}
+
+
+@pytest.mark.parametrize("last", ["drop", "keep"])
+def test_without_times_there_are_no_windows_by_time(last: str) -> None:
+    untimed = replace(recording(300), timestamp=np.zeros(300), time="missing")
+    with pytest.raises(CaptureError, match=r"windows by time need times.* got 1\.5 s"):
+        build_graphs(untimed, WindowConfig(duration_s=1.5, last=last))
+    assert len(build_graphs(untimed, WindowConfig(last=last))) == 3
 
 
 @given(
