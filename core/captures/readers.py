@@ -52,7 +52,7 @@ READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
         *(
-            Reader(module.NAME, suffixes, module.sniff, module.read)
+            Reader(module.NAME, suffixes, module.sniff, module.read, module.read_chunks)
             for module, suffixes in (
                 (can_train_and_test_csv, (".csv",)),
                 (candump, (".log",)),
@@ -79,8 +79,8 @@ READERS: dict[str, Reader] = {
             can_train_and_test_parquet.read,
             binary=True,
         ),
-        Reader(blf.NAME, (".blf",), blf.sniff, blf.read, binary=True),
-        Reader(mf4.NAME, (".mf4", ".mdf"), mf4.sniff, mf4.read, binary=True),
+        Reader(blf.NAME, (".blf",), blf.sniff, blf.read, blf.read_chunks, binary=True),
+        Reader(mf4.NAME, (".mf4", ".mdf"), mf4.sniff, mf4.read, mf4.read_chunks, binary=True),
         Reader(
             arrow_io.NAME,
             (".arrow",),

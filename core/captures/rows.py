@@ -7,6 +7,7 @@ fast way must only agree with it.
 
 import math
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ ABSOLUTE_FROM_S = 1e8
 """Times from here on (1973) are dates; smaller ones count from some start."""
 CHUNK_FRAMES = 1_000_000
 """Frames read at a time of a capture that may be larger than memory."""
+ALL_FRAMES = sys.maxsize
 LOOK_FRAMES = 100_000
 """Frames at the start of a capture that tell what its times are; never more than a first chunk."""
 

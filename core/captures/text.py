@@ -192,7 +192,7 @@ def is_packed(path: Path) -> bool:
         raise CaptureError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def read_chunks(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+def read_bytes(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
     """A file's bytes, unpacked where it is gzip-compressed, about ``size`` at a time.
 
     Raises:
@@ -220,15 +220,15 @@ def read_chunks(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
 
 
 def read_text(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """Like :func:`read_chunks`, as UTF-8 (or near it) with newlines that this module knows.
+    """Like :func:`read_bytes`, as UTF-8 (or near it) with newlines that this module knows.
 
     A byte order mark goes, UTF-16 with one is converted, and where the first chunk has only
     carriage returns, those become newlines.
 
     Raises:
-        CaptureError: as :func:`read_chunks`.
+        CaptureError: as :func:`read_bytes`.
     """
-    chunks = read_chunks(path, size)
+    chunks = read_bytes(path, size)
     first = next(chunks, b"")
     chunks = chain((first,), chunks)
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -253,7 +253,7 @@ def first_line(path: Path) -> bytes:
     """The first line of a text, with its newline, up to ``MAX_LINE``.
 
     Raises:
-        CaptureError: as :func:`read_chunks`.
+        CaptureError: as :func:`read_bytes`.
     """
     line, newline, _ = next(read_text(path), b"").partition(b"\n")
     return (line + newline)[:MAX_LINE]
@@ -268,7 +268,7 @@ def read_blocks(path: Path, skip_bytes: int = 0) -> Iterator[bytes]:
         skip_bytes: of the text to leave out at its start, at most ``MAX_LINE``.
 
     Raises:
-        CaptureError: as :func:`read_chunks`.
+        CaptureError: as :func:`read_bytes`.
     """
     rest = b""
     for chunk in read_text(path):
@@ -288,31 +288,36 @@ def read_lines(
     delimiters: str,
     fast: Callable[[Lines], tuple[Columns, Mask]],
     exact: Callable[[str], Row | None],
+    quarantine: Quarantine,
     *,
+    frames: int,
     skip_bytes: int = 0,
     first_line: int = 1,
-) -> tuple[Columns, Quarantine]:
-    """Read every line of a text capture.
+) -> Iterator[Columns]:
+    """Read every line of a text capture, ``frames`` or somewhat more at a time.
 
     Args:
         delimiters: characters at which ``fast`` wants lines cut.
         fast: columns ``[L]`` of a block, and where ``[L]`` they can be relied on.
         exact: reads one of the other lines, or raises :class:`BadLine`; None for a line that
             rightly is no frame (a comment, a heading).
+        quarantine: takes the lines that are no frames. Blank lines are no lines.
         skip_bytes: header, not to be read as frames.
         first_line: number of the first line read.
 
-    Returns:
-        The frames, and the lines that are none. Blank lines are neither.
+    Yields:
+        At least once; no frames only where there are none at all. What is read behind the last
+        frame is read before the last time.
 
     Raises:
         CaptureError: if the file cannot be read.
     """
-    parts, quarantine = [], Quarantine()
+    parts: list[Columns] = []
+    waiting = 0
     for block in read_blocks(path, skip_bytes):
         lines = split_lines(block, delimiters)
         columns, good = fast(lines)
-        for index in np.flatnonzero(~good).tolist():
+        for index in np.flatnonzero(~good & (lines.end > lines.start)).tolist():
             text = lines.line(index)
             if not text.strip():
                 continue
@@ -326,9 +331,15 @@ def read_lines(
             if row is not None:
                 columns.put(index, row)
                 good[index] = True
-        parts.append(columns.select(good))
         first_line += len(lines)
-    return concatenate(parts), quarantine
+        if not good.any():
+            continue
+        if waiting >= frames:
+            yield concatenate(parts)
+            parts, waiting = [], 0
+        parts.append(columns.select(good))
+        waiting += int(np.count_nonzero(good))
+    yield concatenate(parts)
 
 
 def nothing_fast(lines: Lines) -> tuple[Columns, Mask]:

@@ -16,6 +16,7 @@ at the first damaged line; it is the measure in the tests.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,16 @@ import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
     BadLine,
     Buses,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_timestamp,
 )
 from core.captures.text import (
@@ -85,15 +89,19 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
     reader = _Reader()
-    columns, quarantine = read_lines(path, ".", reader.fast, reader.exact)
-    warnings = reader.buses.warnings()
-    if reader.events:
-        warnings += (f"{reader.events} events that are no frames (status, statistics) left out",)
-    if reader.relative:
-        columns.timestamp = np.cumsum(columns.timestamp)
-        warnings += ("times are relative to the line before and were added up",)
-    return build_table(path, NAME, columns, quarantine, "attack", warnings)
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(path, ".", reader.fast, reader.exact, quarantine, frames=frames):
+        yield table.add(columns, quarantine, "attack", reader.warnings())
 
 
 class _Reader:
@@ -101,8 +109,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.base, self.relative = 16, False
-        self.since = 0.0
-        self.events = 0
+        self.clock = 0.0
+        self.added = self.events = 0
         self.buses = Buses()
 
     def exact(self, line: str) -> Row | None:
@@ -119,14 +127,21 @@ class _Reader:
             return None
         timestamp, rest = exact_timestamp(timed["time"]), timed["rest"]
         if self.relative:
-            # The time since the last frame, events between them included.
-            timestamp = self.since = self.since + timestamp
+            # The time since the line before, be that a frame or an event.
+            timestamp = self.clock = self.clock + timestamp
+            self.added += 1
         row = self._frame(timestamp, rest)
-        if row is None:
-            self.events += 1
-        else:
-            self.since = 0.0
+        self.events += row is None
         return row
+
+    def warnings(self) -> tuple[str, ...]:
+        """What there is to tell of the lines so far."""
+        warnings = self.buses.warnings()
+        if self.events:
+            warnings += (f"{self.events} events that are no frames (status, statistics) left out",)
+        if self.added:
+            warnings += ("times are relative to the line before and were added up",)
+        return warnings
 
     def _set(self, line: str) -> None:
         if match := re.match(r"\s*base\s+(hex|dec)", line, re.I):

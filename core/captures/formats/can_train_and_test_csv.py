@@ -10,6 +10,7 @@ Identifiers are hexadecimal, payloads contiguous (possibly empty), columns in an
 without an ``attack`` (or ``label``) column is read as unlabelled.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,14 @@ import numpy.typing as npt
 from core.captures.formats.csv_columns import head_names, header_names
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     STANDARD_MAX,
     BadLine,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_id,
     exact_label,
     exact_payload,
@@ -64,13 +68,30 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
     """
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
     header = first_line(path)
     layout = _Layout(path, header_names(header))
-    columns, quarantine = read_lines(
-        path, ",.", layout.fast, layout.exact, skip_bytes=len(header), first_line=2
-    )
     warnings = () if layout.label is not None else ("no attack column: the capture is unlabelled",)
-    return build_table(path, NAME, columns, quarantine, stem_attack_name(path), warnings)
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(
+        path,
+        ",.",
+        layout.fast,
+        layout.exact,
+        quarantine,
+        frames=frames,
+        skip_bytes=len(header),
+        first_line=2,
+    ):
+        yield table.add(columns, quarantine, stem_attack_name(path), warnings)
 
 
 class _Layout:

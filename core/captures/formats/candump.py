@@ -11,21 +11,25 @@
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.formats.intervals import label_from_json
+from core.captures.formats.intervals import JsonLabels
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
     BadLine,
     Buses,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_payload,
     exact_timestamp,
 )
@@ -70,16 +74,29 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    buses = Buses()
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
+    buses, labels = Buses(), JsonLabels(path)
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+
+    def fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        return _fast(lines, buses)
 
     def slow(line: str) -> Row:
         row = exact(line)
         buses.see(line.split(")", 1)[1].split(maxsplit=1)[0])
         return row
 
-    columns, quarantine = read_lines(path, " \t.#", lambda lines: _fast(lines, buses), slow)
-    attack_name, notes = label_from_json(path, columns)
-    return build_table(path, NAME, columns, quarantine, attack_name, buses.warnings() + notes)
+    for columns in read_lines(path, " \t.#", fast, slow, quarantine, frames=frames):
+        labels.put(columns)
+        yield table.add(columns, quarantine, labels.names, buses.warnings() + labels.warnings())
 
 
 def exact(line: str) -> Row:

@@ -13,21 +13,27 @@ frames are set aside. Where a ``labeled_NAME.csv`` lies beside ``NAME.log`` and 
 frames one by one, its labels are taken.
 """
 
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.formats.labelled_twin import take_labels
+from core.captures.formats.labelled_twin import labelled_twin, take_labels
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
+    LOOK_FRAMES,
     STANDARD_MAX,
     BadLine,
     Buses,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_bytes,
     exact_id,
     exact_length,
@@ -65,7 +71,24 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    buses, untimed = Buses(), [0]
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    In one where a CSV beside the capture labels it, as all frames decide whether it does.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
+    buses, twin = Buses(), labelled_twin(path)
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    timed: bool | None = None
+    odd = 0
+
+    def fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        return _fast(lines, buses)
 
     def exact(line: str) -> Row:
         match = _LINE.fullmatch(line.removeprefix("\ufeff"))
@@ -73,24 +96,29 @@ def read(path: Path) -> FrameTable:
             raise BadLine("not a candump line")
         row = _frame(match)
         buses.see(match["bus"])
-        untimed[0] += match["time"] is None
         return row
 
-    columns, quarantine = read_lines(path, "", lambda lines: _fast(lines, buses), exact)
-    frames = len(columns.timestamp)
-    warnings = buses.warnings()
-    timed = untimed[0] < frames or not frames
-    if timed and untimed[0]:
-        warnings += (f"{untimed[0]} frames have no time; it counts as 0",)
-    names, notes = take_labels(path, columns)
-    return build_table(path, NAME, columns, quarantine, names, warnings + notes, timed=timed)
+    size = frames if twin is None else ALL_FRAMES
+    for columns in read_lines(path, "", fast, exact, quarantine, frames=size):
+        missing = np.isnan(columns.timestamp)
+        if timed is None:
+            timed = not len(missing) or not missing[:LOOK_FRAMES].all()
+        columns.timestamp[missing if timed else slice(None)] = 0.0
+        odd += int(np.count_nonzero(missing == timed))
+        warnings = buses.warnings()
+        if odd and timed:
+            warnings += (f"{odd} frames have no time; it counts as 0",)
+        elif odd:
+            warnings += (f"{odd} frames have a time, unlike those at the start; it is left out",)
+        names, notes = ([], ()) if twin is None else take_labels(twin, columns)
+        yield table.add(columns, quarantine, names, warnings + notes, timed=timed)
 
 
 def _frame(match: re.Match[str]) -> Row:
     digits = match["id"]
     if len(digits) not in (3, 8):
         raise BadLine("id is not 3 or 8 hexadecimal digits")
-    timestamp = 0.0 if match["time"] is None else exact_timestamp(match["time"].strip())
+    timestamp = math.nan if match["time"] is None else exact_timestamp(match["time"].strip())
     raw, flags = int(digits, 16), EXTENDED if len(digits) == 8 else 0
     data = match["data"].split()
     if raw & ERROR_BIT and len(digits) == 8 and (raw & ~ERROR_BIT) >> 29 == 0:

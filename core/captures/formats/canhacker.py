@@ -14,6 +14,7 @@ are extended. Written from files of others, tested on files made from this gramm
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,16 @@ import numpy.typing as npt
 
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
+    LOOK_FRAMES,
     STANDARD_MAX,
     BadLine,
     Buses,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_bytes,
     exact_id,
     exact_length,
@@ -56,33 +61,62 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    buses = Buses()
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
+    buses, clock = Buses(), Clock()
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+
+    def fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        return _fast(lines, buses)
 
     def exact(line: str) -> Row | None:
         if _HEADER.fullmatch(line):
             return None
         return _tabbed(line, buses) if line.count("\t") >= 4 else _table(line)
 
-    columns, quarantine = read_lines(path, "\t", lambda lines: _fast(lines, buses), exact)
-    columns.timestamp, wraps = unwrapped(columns.timestamp)
-    warnings = buses.warnings()
-    if wraps:
-        warnings += (f"the clock starts again each minute: {wraps} minutes were added",)
-    return build_table(path, NAME, columns, quarantine, "attack", warnings)
+    for columns in read_lines(path, "\t", fast, exact, quarantine, frames=frames):
+        columns.timestamp = clock.unwrapped(columns.timestamp)
+        warnings = buses.warnings()
+        if clock.minutes:
+            warnings += (f"the clock starts again each minute: {clock.minutes} minutes were added",)
+        yield table.add(columns, quarantine, "attack", warnings)
 
 
-def unwrapped(times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int]:
-    """Seconds of the minute ``[F]`` as seconds since the first minute, and how many went by.
+class Clock:
+    """A clock that shows the seconds of a minute and starts again.
 
-    A step back by more than half a minute is a new minute; smaller ones are disorder.
+    A step back by more than half a minute is a new minute; smaller ones are disorder. A clock that
+    shows more than a minute at the capture's start goes on by itself.
     """
-    if not len(times) or np.any(times >= MINUTE):
-        return times, 0
-    minutes = np.concatenate(([0], np.cumsum(np.diff(times) < -MINUTE / 2)))
-    # Disorder across the turn of a minute: a late frame of the minute before.
-    back = np.concatenate(([0], np.cumsum(np.diff(times) > MINUTE / 2)))
-    back = np.minimum(back, minutes)
-    return times + MINUTE * (minutes - back), int((minutes - back).max())
+
+    def __init__(self) -> None:
+        self.minutes = 0
+        """Most minutes that were added to a time."""
+        self._wraps: bool | None = None
+        self._turns = self._back = 0
+        self._last: npt.NDArray[np.float64] = np.empty(0)
+
+    def unwrapped(self, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The next times ``[F]`` of a capture as seconds since its first minute."""
+        if self._wraps is None:
+            self._wraps = not np.any(times[:LOOK_FRAMES] >= MINUTE)
+        if not self._wraps or not len(times):
+            return times
+        step = np.diff(times, prepend=self._last if len(self._last) else times[:1])
+        turns = self._turns + np.cumsum(step < -MINUTE / 2)
+        # Disorder across the turn of a minute: a late frame of the minute before.
+        back = self._back + np.cumsum(step > MINUTE / 2)
+        minutes = turns - np.minimum(back, turns)
+        self._turns, self._back, self._last = int(turns[-1]), int(back[-1]), times[-1:]
+        self.minutes = max(self.minutes, int(minutes.max()))
+        return times + MINUTE * minutes
 
 
 def _time(text: str) -> float:

@@ -9,6 +9,7 @@
 Everything is decimal; frames always have eight bytes. An attack is named by category and class.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,13 +19,16 @@ import numpy.typing as npt
 from core.captures.formats.csv_columns import Header, head_names, stripped
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
     AttackNames,
     BadLine,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_label,
     id_flags,
 )
@@ -47,11 +51,28 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
     """
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
     layout = _Layout(path)
-    columns, quarantine = read_lines(
-        path, ",", layout.fast, layout.exact, skip_bytes=layout.header.skip_bytes, first_line=2
-    )
-    return build_table(path, NAME, columns, quarantine, layout.attacks.names, timed=False)
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(
+        path,
+        ",",
+        layout.fast,
+        layout.exact,
+        quarantine,
+        frames=frames,
+        skip_bytes=layout.header.skip_bytes,
+        first_line=2,
+    ):
+        yield table.add(columns, quarantine, layout.attacks.names, timed=False)
 
 
 class _Layout:

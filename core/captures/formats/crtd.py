@@ -12,6 +12,7 @@ on files made from this grammar.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,15 @@ import numpy.typing as npt
 
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     STANDARD_MAX,
     BadLine,
     Buses,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_bytes,
     exact_id,
     exact_timestamp,
@@ -51,7 +55,20 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
     buses = Buses()
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+
+    def fast(lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        return _fast(lines, buses)
 
     def exact(line: str) -> Row | None:
         match = _LINE.fullmatch(line)
@@ -70,8 +87,8 @@ def read(path: Path) -> FrameTable:
         flags = EXTENDED if extended else 0
         return Row(timestamp, arbitration_id, flags, len(data), payload)
 
-    columns, quarantine = read_lines(path, "", lambda lines: _fast(lines, buses), exact)
-    return build_table(path, NAME, columns, quarantine, "attack", buses.warnings())
+    for columns in read_lines(path, "", fast, exact, quarantine, frames=frames):
+        yield table.add(columns, quarantine, "attack", buses.warnings())
 
 
 def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:

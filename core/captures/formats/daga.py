@@ -12,6 +12,7 @@ format and tested on files made from this grammar, not on the originals.
 """
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,12 +22,15 @@ import numpy.typing as npt
 from core.captures.formats.csv_columns import Header, head_names, stripped
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
     BadLine,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_id,
     exact_label,
     exact_payload,
@@ -57,6 +61,15 @@ def read(path: Path) -> FrameTable:
 
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
+    """
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
     """
     header = Header(path, NEEDED)
     timestamp, number, length, data = (header.names.index(name) for name in NEEDED)
@@ -112,8 +125,16 @@ def read(path: Path) -> FrameTable:
             good = labelled
         return columns, good
 
-    columns, quarantine = read_lines(
-        path, ',"', fast, exact, skip_bytes=header.skip_bytes, first_line=2
-    )
     warnings = ("no ANOMALY column: the capture is unlabelled",) if label is None else ()
-    return build_table(path, NAME, columns, quarantine, stem_attack_name(path), warnings)
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(
+        path,
+        ',"',
+        fast,
+        exact,
+        quarantine,
+        frames=frames,
+        skip_bytes=header.skip_bytes,
+        first_line=2,
+    ):
+        yield table.add(columns, quarantine, stem_attack_name(path), warnings)

@@ -10,6 +10,7 @@ Identifiers are hexadecimal, padded or not; ``Dir`` may lack and ``LEN`` be call
 end with their frame or with commas. Times are microseconds in most files: see :func:`time_unit`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,17 @@ import numpy.typing as npt
 from core.captures.formats.csv_columns import Header, head_names
 from core.captures.frame_table import EXTENDED, FD, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     EXTENDED_MAX,
+    LOOK_FRAMES,
     STANDARD_MAX,
     BadLine,
     Buses,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_bytes,
     exact_id,
     exact_length,
@@ -62,20 +67,37 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
     """
-    layout = _Layout(path)
-    columns, quarantine = read_lines(
-        path, ",", layout.fast, layout.exact, skip_bytes=layout.header.skip_bytes, first_line=2
-    )
-    warnings = layout.buses.warnings()
-    seconds, unit = time_unit(columns.timestamp)
-    # One division rounds once, as reading "0.0072" would; a product with 1e-6 would not.
-    columns.timestamp = columns.timestamp / round(1 / seconds)
-    if unit != "microseconds":
-        warnings += (f"times are taken as {unit}: as microseconds, frames would be too close",)
-    if np.any(columns.timestamp < 0):
-        count = int(np.count_nonzero(columns.timestamp < 0))
-        warnings += (f"{count} frames have a negative time",)
-    return build_table(path, NAME, columns, quarantine, "attack", warnings)
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
+    layout, unit, negative = _Layout(path), None, 0
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(
+        path,
+        ",",
+        layout.fast,
+        layout.exact,
+        quarantine,
+        frames=frames,
+        skip_bytes=layout.header.skip_bytes,
+        first_line=2,
+    ):
+        seconds, name = unit = unit or time_unit(columns.timestamp[:LOOK_FRAMES])
+        # One division rounds once, as reading "0.0072" would; a product with 1e-6 would not.
+        columns.timestamp = columns.timestamp / round(1 / seconds)
+        negative += int(np.count_nonzero(columns.timestamp < 0))
+        warnings = layout.buses.warnings()
+        if name != "microseconds":
+            warnings += (f"times are taken as {name}: as microseconds, frames would be too close",)
+        if negative:
+            warnings += (f"{negative} frames have a negative time",)
+        yield table.add(columns, quarantine, "attack", warnings)
 
 
 def time_unit(times: npt.NDArray[np.float64]) -> tuple[float, str]:

@@ -11,6 +11,7 @@ and tested on files made from this grammar, not on the originals.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,15 @@ import numpy.typing as npt
 
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
     BadLine,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_bytes,
     exact_id,
     exact_length,
@@ -61,8 +65,18 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    columns, quarantine = read_lines(path, ",.", _fast, exact)
-    return build_table(path, NAME, columns, quarantine, stem_attack_name(path))
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(path, ",.", _fast, exact, quarantine, frames=frames):
+        yield table.add(columns, quarantine, stem_attack_name(path))
 
 
 def exact(line: str) -> Row:

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from core.captures.rows import Columns
 
 ROAD_FILE = "capture_metadata.json"
+IN_LOG = "malicious"
 MOST_BYTES = 16 << 20
 """A larger JSON file is no description of captures."""
 _IDS, _DATA = ("injection_id", "injected_aid"), ("injection_data_str", "injection_data")
@@ -46,9 +47,9 @@ class Interval:
     digits: str = ""
     """Payload in hexadecimal, X for any digit; a prefix of the frames' payloads."""
 
-    def frames(self, columns: Columns) -> npt.NDArray[np.bool_]:
-        """Where ``[F]`` frames belong to the attack."""
-        elapsed = columns.timestamp - columns.timestamp[:1]
+    def frames(self, columns: Columns, start: float) -> npt.NDArray[np.bool_]:
+        """Where ``[F]`` frames of a capture that begins at ``start`` belong to the attack."""
+        elapsed = columns.timestamp - start
         # Times in the file have fewer digits than a difference of two floats.
         found = (elapsed >= self.start - 1e-6) & (elapsed <= self.end + 1e-6)
         if self.arbitration_id is not None:
@@ -64,50 +65,71 @@ class Interval:
         return found
 
 
-def label_from_json(path: Path, columns: Columns) -> tuple[str, tuple[str, ...]]:
-    """Set the labels of ``columns`` from the JSON file beside a log, where there is one.
+class JsonLabels:
+    """Labels from the JSON file beside a log, where there is one; those in the log itself win."""
 
-    Labels in the log itself win.
+    def __init__(self, path: Path) -> None:
+        stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
+        self.names = (IN_LOG, _attack_name(stem))
+        """Of attacks told in the log, and of those in the JSON file."""
+        self._source = self._problem = ""
+        self._intervals: list[Interval] = []
+        self._start: float | None = None
+        self._named = self._flagged = self._taken = self._attacked = 0
+        self._agree = True
+        beside = ((path.with_name(f"{stem}.json"), None), (path.with_name(ROAD_FILE), stem))
+        for source, key in beside:
+            try:
+                if not source.is_file():
+                    continue
+                if source.stat().st_size > MOST_BYTES:
+                    self._problem = f"{source.name} is too large to describe captures; left out"
+                    return
+                content = json.loads(source.read_bytes())
+                intervals = _road(content, key) if key is not None else _markers(content)
+            except (OSError, ValueError, TypeError, RecursionError) as error:
+                self._problem = f"{source.name} beside the capture cannot be used: {error}"
+                return
+            if isinstance(intervals, str):
+                self._problem = f"{source.name}: {intervals}; the capture is unlabelled"
+                return
+            if intervals is not None:
+                self._source, self._intervals = source.name, intervals
+                return
 
-    Returns:
-        Name of the attack, and warnings.
-    """
-    stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-    for source, key in ((path.with_name(f"{stem}.json"), None), (path.with_name(ROAD_FILE), stem)):
-        try:
-            if not source.is_file():
-                continue
-            if source.stat().st_size > MOST_BYTES:
-                return "malicious", (f"{source.name} is too large to describe captures; left out",)
-            content = json.loads(source.read_bytes())
-            intervals = _road(content, key) if key is not None else _markers(content)
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            return "malicious", (f"{source.name} beside the capture cannot be used: {error}",)
-        if intervals is None:
-            continue
-        return _apply(columns, source.name, intervals, _attack_name(stem))
-    return "malicious", ()
+    def put(self, columns: Columns) -> None:
+        """Set the labels of the next frames of the capture that have none."""
+        if not self._source or not len(columns.timestamp):
+            return
+        if self._start is None:
+            self._start = float(columns.timestamp[0])
+        attacked = np.zeros(len(columns.timestamp), bool)
+        for interval in self._intervals:
+            attacked |= interval.frames(columns, self._start)
+        unknown = columns.label < 0
+        self._agree &= bool((attacked == (columns.label > 0))[~unknown].all())
+        self._named += int(np.count_nonzero(attacked))
+        self._flagged += int(np.count_nonzero(columns.label > 0))
+        self._taken += int(np.count_nonzero(unknown))
+        self._attacked += int(np.count_nonzero(attacked & unknown))
+        # 2: the second name.
+        columns.label = np.where(unknown, 2 * attacked, columns.label).astype(np.int16)
 
-
-def _apply(
-    columns: Columns, source: str, intervals: list[Interval] | str, name: str
-) -> tuple[str, tuple[str, ...]]:
-    if isinstance(intervals, str):
-        return "malicious", (f"{source}: {intervals}; the capture is unlabelled",)
-    attacked = np.zeros(len(columns.timestamp), bool)
-    for interval in intervals:
-        attacked |= interval.frames(columns)
-    if np.any(columns.label >= 0):
-        if not intervals or np.array_equal(attacked, columns.label > 0):
-            return "malicious", ()
-        return "malicious", (
-            f"{source} names {np.count_nonzero(attacked)} attacked frames, the flags in the lines "
-            f"{np.count_nonzero(columns.label > 0)}: the flags are taken",
-        )
-    columns.label[:] = attacked
-    if intervals and not attacked.any():
-        return name, (f"no frame is in the attacks that {source} names",)
-    return name, (f"labels are taken from {source}",)
+    def warnings(self) -> tuple[str, ...]:
+        """What there is to tell of the frames so far."""
+        if self._problem:
+            return (self._problem,)
+        notes = []
+        if self._intervals and not self._agree:
+            notes.append(
+                f"{self._source} names {self._named} attacked frames, the flags in the lines "
+                f"{self._flagged}: the flags are taken"
+            )
+        if self._taken and self._intervals and not self._attacked:
+            notes.append(f"no frame is in the attacks that {self._source} names")
+        elif self._taken:
+            notes.append(f"labels are taken from {self._source}")
+        return tuple(notes)
 
 
 def _attack_name(stem: str) -> str:

@@ -9,6 +9,7 @@ Identifiers are decimal and of 29 bits; data is contiguous hexadecimal. ``label`
 the attack's name; columns that are not needed may hold anything, quoted commas too.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import numpy.typing as npt
 from core.captures.formats.csv_columns import Header, head_names, stripped
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     EXTENDED_MAX,
     AttackNames,
     BadLine,
@@ -25,7 +28,7 @@ from core.captures.rows import (
     Columns,
     Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_length,
     exact_payload,
     exact_timestamp,
@@ -56,21 +59,15 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
     """
-    columns, quarantine, names, warnings = _read(path)
-    return build_table(path, NAME, columns, quarantine, names, warnings)
+    return next(read_chunks(path, ALL_FRAMES))
 
 
-def read_columns(path: Path) -> tuple[Columns, list[str]]:
-    """The frames of a labelled CSV and the names of its attacks.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
 
     Raises:
-        CaptureError: if the file cannot be read or lacks a column.
+        CaptureError: as :func:`read`.
     """
-    columns, _, names, _ = _read(path)
-    return columns, names
-
-
-def _read(path: Path) -> tuple[Columns, Quarantine, list[str], tuple[str, ...]]:
     header, attacks, buses = Header(path, NEEDED), AttackNames(), Buses()
     timestamp, number, length, data = (header.names.index(name) for name in NEEDED)
     label, bus = header.index("label"), header.index("iface", "bus", "channel")
@@ -117,13 +114,21 @@ def _read(path: Path) -> tuple[Columns, Quarantine, list[str], tuple[str, ...]]:
             good = see_buses(text, *lines.field(bus), good, buses, "[^ '\t]*")
         return columns, good
 
-    columns, quarantine = read_lines(
-        path, ',"', fast, exact, skip_bytes=header.skip_bytes, first_line=2
-    )
-    warnings = buses.warnings()
-    if label is None:
-        warnings += ("no label column: the capture is unlabelled",)
-    return columns, quarantine, attacks.names, warnings
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(
+        path,
+        ',"',
+        fast,
+        exact,
+        quarantine,
+        frames=frames,
+        skip_bytes=header.skip_bytes,
+        first_line=2,
+    ):
+        warnings = buses.warnings()
+        if label is None:
+            warnings += ("no label column: the capture is unlabelled",)
+        yield table.add(columns, quarantine, attacks.names, warnings)
 
 
 def _decimal_id(text: str) -> int:

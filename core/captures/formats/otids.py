@@ -10,6 +10,7 @@ and tested on files made from this grammar, not on the originals; the bare form 
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ import numpy.typing as npt
 
 from core.captures.frame_table import EXTENDED, REMOTE, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     STANDARD_MAX,
     BadLine,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_bytes,
     exact_id,
     exact_length,
@@ -51,8 +55,18 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    columns, quarantine = read_lines(path, "", _fast, exact)
-    return build_table(path, NAME, columns, quarantine, "attack")
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(path, "", _fast, exact, quarantine, frames=frames):
+        yield table.add(columns, quarantine, "attack")
 
 
 def exact(line: str) -> Row:

@@ -14,6 +14,7 @@ counted and told.
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,15 @@ import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
+    ALL_FRAMES,
+    CHUNK_FRAMES,
     STANDARD_MAX,
     BadLine,
     Buses,
     Columns,
+    Quarantine,
     Row,
-    build_table,
+    TableBuilder,
     exact_bytes,
     exact_id,
     exact_length,
@@ -83,16 +87,23 @@ def read(path: Path) -> FrameTable:
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    reader = _Reader()
-    columns, quarantine = read_lines(path, "", reader.fast, reader.exact)
-    warnings = reader.buses.warnings()
-    if reader.version not in COLUMNS:
-        warnings += (f"file version {reader.version[:20]} is not known and was read as 1.0",)
-    if reader.others:
-        warnings += (f"{reader.others} messages that are no frames (status, warnings) left out",)
-    if np.any(columns.timestamp < 0):
-        warnings += (f"{np.count_nonzero(columns.timestamp < 0)} frames have a negative time",)
-    return build_table(path, NAME, columns, quarantine, "attack", warnings)
+    return next(read_chunks(path, ALL_FRAMES))
+
+
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+
+    Raises:
+        CaptureError: as :func:`read`.
+    """
+    reader, negative = _Reader(), 0
+    quarantine, table = Quarantine(), TableBuilder(path, NAME)
+    for columns in read_lines(path, "", reader.fast, reader.exact, quarantine, frames=frames):
+        warnings = reader.warnings()
+        negative += int(np.count_nonzero(columns.timestamp < 0))
+        if negative:
+            warnings += (f"{negative} frames have a negative time",)
+        yield table.add(columns, quarantine, "attack", warnings)
 
 
 class _Reader:
@@ -131,6 +142,15 @@ class _Reader:
         if "B" in known:
             self.buses.see(known["B"])
         return row
+
+    def warnings(self) -> tuple[str, ...]:
+        """What there is to tell of the lines so far."""
+        warnings = self.buses.warnings()
+        if self.version not in COLUMNS:
+            warnings += (f"file version {self.version[:20]} is not known and was read as 1.0",)
+        if self.others:
+            warnings += (f"{self.others} messages that are no frames (status, warnings) left out",)
+        return warnings
 
     def _frame(self, timestamp: float, known: dict[str, str], flags: int) -> Row:
         digits = known.get("I", "")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.captures import readers, text
 from core.captures.formats import canhacker, gvret
-from core.captures.formats.canhacker import unwrapped
+from core.captures.formats.canhacker import Clock
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.readers import READERS, read_capture
 from core.errors import CaptureError
@@ -180,13 +180,15 @@ def test_usual_lines_are_read_in_columns(tmp_path: Path, name: str) -> None:
     path = write_text(tmp_path / "capture.txt", [*HEADERS[name], *USUAL[name]])
     slow: list[str] = []
 
-    def read_lines(path: Path, delimiters: str, fast: Any, exact: Any, **named: Any) -> Any:
+    def read_lines(
+        path: Path, delimiters: str, fast: Any, exact: Any, *rest: Any, **named: Any
+    ) -> Any:
         def noted(line: str) -> Any:
             row = exact(line)
             slow.extend([line] if row is not None else [])
             return row
 
-        return text.read_lines(path, delimiters, fast, noted, **named)
+        return text.read_lines(path, delimiters, fast, noted, *rest, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in TEXT_MODULES:
@@ -320,10 +322,13 @@ def test_the_second_dialect_of_canhacker(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_wraps_each_minute_goes_on() -> None:
-    times, minutes = unwrapped(np.array([58.0, 59.9, 0.1, 59.95, 0.2, 30.0, 59.0, 1.0]))
+    clock = Clock()
+    times = clock.unwrapped(np.array([58.0, 59.9, 0.1, 59.95, 0.2, 30.0, 59.0, 1.0]))
     assert times.tolist() == pytest.approx([58.0, 59.9, 60.1, 59.95, 60.2, 90.0, 119.0, 121.0])
-    assert minutes == 2
-    assert unwrapped(np.array([1.0, 75.0, 2.0]))[1] == 0
+    assert clock.minutes == 2
+    clock = Clock()
+    assert clock.unwrapped(np.array([1.0, 75.0, 2.0])).tolist() == [1.0, 75.0, 2.0]
+    assert clock.minutes == 0
 
 
 def test_relative_times_of_asc_are_added_up(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +7,9 @@ import pytest
 
 from core.captures import arrow_io
 from core.captures.dataset import Capture
+from core.captures.formats import candump
+from core.captures.frame_table import FrameTable
+from core.captures.readers import read_capture
 from core.config import WindowConfig
 from core.files import content_hash
 from core.graphs.build import _frames_of, build_graphs
@@ -38,3 +43,43 @@ def test_a_capture_without_a_window_leaves_nothing(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "w")
     assert graph_store(capture_of(tmp_path / "x.arrow"), WindowConfig(), workspace) is None
     assert not list(workspace.graphs.glob("*"))
+
+
+def lines_of(table: FrameTable) -> list[str]:
+    kind = ("#", "##0")
+    return [
+        f"({time:.6f}) can0 {number:03X}{kind[length > 8]}{payload[:length].tobytes().hex()}"
+        for time, number, length, payload in zip(
+            table.timestamp, table.arbitration_id, table.length.tolist(), table.payload, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize("late", [8, 64])
+def test_a_text_capture_streams_and_has_the_same_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    window = WindowConfig(50, 30)
+    # Frames with more than eight bytes come only in later chunks.
+    narrow, wide = random_capture(400, 8, seed=1), random_capture(400, 8, seed=2, width=late)
+    last = narrow.timestamp[-1] + 1.0
+    later = dataclasses.replace(wide, timestamp=wide.timestamp - wide.timestamp[0] + last)
+    path = tmp_path / "x.log"
+    path.write_text("\n".join([*lines_of(narrow), *lines_of(later)]))
+    expected = build_graphs(read_capture(path), window)
+    read: list[int] = []
+
+    def read_chunks(path: Path) -> Iterator[FrameTable]:
+        for chunk in candump.read_chunks(path, 70):
+            read.append(len(chunk))
+            yield chunk
+
+    monkeypatch.setattr("core.captures.text.BLOCK_BYTES", 500)
+    monkeypatch.setattr("core.captures.text.read_text.__defaults__", (500,))
+    monkeypatch.setattr("core.graphs.cached.read_chunks", read_chunks)
+    store = graph_store(capture_of(path), window, Workspace(tmp_path / "w"))
+    assert store is not None
+    assert len(read) > 5
+    assert max(read) < 150
+    for name in ("x", "node_id", "edge_index", "edge_attr", "window_attr", "y", "attack"):
+        np.testing.assert_array_equal(getattr(store, name), getattr(expected, name))
