@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch, Data
 
+from core.bench.libraries import LIBRARIES
 from core.bench.plain_dqn import train_plainly
 from core.bench.plain_graphs import build_graphs_plainly
 from core.bench.plain_readers import (
@@ -21,7 +22,12 @@ from core.bench.plain_readers import (
 )
 from core.bench.scale import FRAMES, measure_scale
 from core.cache.predictions import FusionPredictionCache
-from core.captures.formats import can_train_and_test_csv, can_train_and_test_parquet, candump
+from core.captures.formats import (
+    can_train_and_test_csv,
+    can_train_and_test_parquet,
+    candump,
+    mf4,
+)
 from core.captures.frame_table import FrameTable
 from core.captures.readers import read_capture
 from core.captures.simulator import simulate_recording, simulate_vehicle
@@ -48,6 +54,7 @@ PLAIN_READERS = {
     "candump": read_candump_plainly,
 }
 PLAIN_FRAMES = 20_000
+LIBRARY_FRAMES = 200_000
 PLAIN_UPDATES = 60
 
 
@@ -61,14 +68,16 @@ def bench(
 
     On a CPU one thread is used and its CPU time counts, which a busy machine disturbs less; on a
     GPU the wall clock. The fast implementation is timed three times and the best time counts; the
-    plain one is timed once, on less data.
+    plain one is timed once, on less data. Of formats that a library reads, the library alone is the
+    plain implementation, timed like the fast one.
 
     Args:
         duration_s: seconds of generated traffic.
         scale_frames: frames of the stream to a graph store on disk.
 
     Returns:
-        ``frames_per_s`` (captures to graphs), ``parse_frames_per_s`` (per format), ``graphs_per_s``
+        ``frames_per_s`` (captures to graphs), ``parse_frames_per_s`` (per format),
+        ``share_of_library_time`` (per format that a library reads), ``graphs_per_s``
         (both detectors' scores), ``updates_per_s``, ``transitions_per_s``, ``policy_ms`` (50 x 50
         map); the same under ``plain`` and ``ratio``; ``scale`` (:func:`core.bench.scale
         .measure_scale`); ``device``, ``frames``, ``peak_memory_mb``.
@@ -78,13 +87,14 @@ def bench(
     table = simulate_recording(simulate_vehicle(0), duration_s, seed=0)
     fast: dict[str, Any] = {}
     plain: dict[str, Any] = {}
-    stages = (_graphs, _parsing, _scoring, _fusion)
+    stages = (_graphs, _parsing, _parsing_with_libraries, _scoring, _fusion)
     for number, stage in enumerate(stages):
         if reporter:
             reporter.progress("bench", 0.9 * number / len(stages), stage.__name__.removeprefix("_"))
         measured = stage(table, where)
-        fast |= measured[0]
-        plain |= measured[1]
+        for figures, more in zip((fast, plain), measured, strict=True):
+            for name, value in more.items():
+                figures[name] = figures.get(name, {}) | value if isinstance(value, dict) else value
     if reporter:
         reporter.progress("bench", 0.9, f"{scale_frames} frames to disk")
     scale = measure_scale(scale_frames)
@@ -119,6 +129,25 @@ def _parsing(table: FrameTable, device: torch.device) -> Measured:
             if name in PLAIN_READERS:
                 plain[name] = len(table) / _time(partial(PLAIN_READERS[name], path))
     return {"parse_frames_per_s": fast}, {"parse_frames_per_s": plain}
+
+
+def _parsing_with_libraries(table: FrameTable, device: torch.device) -> Measured:
+    few = _first(table, LIBRARY_FRAMES)
+    fast, plain = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, library in LIBRARIES.items():
+            path = Path(folder, f"bench{library.suffix}")
+            library.write(few, path)
+            best_time = _best_time
+            if name == mf4.NAME:
+                # Read in a process of its own, whose CPU time does not show here.
+                best_time = partial(_best_time, repeats=7, clock=time.perf_counter)
+            fast[name] = len(few) / best_time(partial(read_capture, path))
+            plain[name] = len(few) / best_time(partial(library.read, path))
+    share = {name: plain[name] / fast[name] for name in fast}
+    return {"parse_frames_per_s": fast, "share_of_library_time": share}, {
+        "parse_frames_per_s": plain
+    }
 
 
 def _scoring(table: FrameTable, device: torch.device) -> Measured:
@@ -217,12 +246,14 @@ def _ratio(fast: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
     return ratio
 
 
-def _best_time(work: Callable[[], Any], repeats: int = 3) -> float:
-    return min(_time(work) for _ in range(repeats))
+def _best_time(
+    work: Callable[[], Any], repeats: int = 3, clock: Callable[[], float] | None = None
+) -> float:
+    return min(_time(work, clock) for _ in range(repeats))
 
 
-def _time(work: Callable[[], Any]) -> float:
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+def _time(work: Callable[[], Any], clock: Callable[[], float] | None = None) -> float:
+    clock = clock or (time.perf_counter if torch.cuda.is_available() else time.process_time)
     start = clock()
     work()
     if torch.cuda.is_available():

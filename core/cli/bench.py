@@ -55,7 +55,7 @@ def _table(measured: dict[str, Any]) -> str:
                 else measured[side].get(name)
                 for side in ("plain", "ratio")
             )
-            cells = f"{figure:>14,.1f}{_cell(plain, 14)}{_cell(ratio, 9)}"
+            cells = f"{_cell(figure, 14)}{_cell(plain, 14)}{_cell(ratio, 9)}"
             lines.append(f"{name + ' ' + part:<42}{cells}")
     about = ("device", "frames", "peak_memory_mb")
     lines.append(", ".join(f"{name} {measured[name]}" for name in about))
@@ -63,4 +63,6 @@ def _table(measured: dict[str, Any]) -> str:
 
 
 def _cell(value: float | None, width: int) -> str:
-    return " " * (width - 1) + "-" if value is None else f"{value:>{width},.1f}"
+    if value is None:
+        return "-".rjust(width)
+    return f"{value:>{width},.{2 if value < 10 else 1}f}"

@@ -11,6 +11,7 @@ there are lines of JSON: ``frames`` and ``width``, followed by the columns' byte
 or ``buses`` and ``skipped``.
 """
 
+import gc
 import json
 import logging
 import os
@@ -53,6 +54,7 @@ def serve(link: socket.socket) -> None:
 
     logging.disable(logging.CRITICAL)  # asammdf logs the traceback of whatever it raises.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for the copies.
+    gc.freeze()  # So that the copies share what is loaded: the collector would write to all of it.
     while True:
         request, files, _, _ = socket.recv_fds(link, 1 << 16, 1)
         if not request:

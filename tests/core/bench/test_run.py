@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from core.bench import run as module
+from core.bench.libraries import LIBRARIES
 from core.bench.plain_dqn import train_plainly
 from core.bench.plain_readers import read_can_train_and_test_csv_plainly, read_candump_plainly
 from core.cache.predictions import FusionPredictionCache
 from core.captures.formats import can_train_and_test_csv, candump
+from core.captures.readers import read_capture
 from core.config import FusionAgentConfig
 from core.fusion.reward import alpha_values
 from tests.core.small_dataset import recording
@@ -23,6 +25,7 @@ def measured() -> Any:
     patch = pytest.MonkeyPatch()
     with patch.context() as context:
         context.setattr(module, "PLAIN_FRAMES", 1000)
+        context.setattr(module, "LIBRARY_FRAMES", 1000)
         context.setattr(module, "PLAIN_UPDATES", 2)
         yield module.bench("cpu", duration_s=2.0, scale_frames=20_000)
 
@@ -37,6 +40,7 @@ def test_every_figure_has_its_plain_counterpart_and_ratio(measured: Any) -> None
         "can-train-and-test-csv",
         "can-train-and-test-parquet",
         "candump",
+        *LIBRARIES,
     }
     for name in FIGURES:
         fast, plain, ratio = (
@@ -48,6 +52,9 @@ def test_every_figure_has_its_plain_counterpart_and_ratio(measured: Any) -> None
     for name, plain in measured["plain"]["parse_frames_per_s"].items():
         fast = measured["parse_frames_per_s"][name]
         assert measured["ratio"]["parse_frames_per_s"][name] == pytest.approx(fast / plain)
+        if name in LIBRARIES:
+            assert measured["share_of_library_time"][name] == pytest.approx(plain / fast)
+    assert set(measured["share_of_library_time"]) == set(LIBRARIES)
 
 
 @pytest.mark.slow
@@ -91,6 +98,33 @@ def test_plain_readers_read_what_was_written(tmp_path: Path) -> None:
         assert time_s == pytest.approx(frames.timestamp[7], abs=1e-6)
         assert identifier == frames.arbitration_id[7]
         assert payload == bytes(frames.payload[7, : frames.length[7]])
+
+
+@pytest.mark.parametrize("name", list(LIBRARIES))
+def test_what_a_library_writes_both_read(tmp_path: Path, name: str) -> None:
+    frames = recording(0, 0.5)
+    library = LIBRARIES[name]
+    path = tmp_path / f"x{library.suffix}"
+    library.write(frames, path)
+    assert library.read(path) == len(frames)
+    read = read_capture(path)
+    assert read.format == name
+    for column in ("arbitration_id", "flags", "length", "payload"):
+        np.testing.assert_array_equal(getattr(read, column), getattr(frames, column))
+    np.testing.assert_allclose(np.diff(read.timestamp), np.diff(frames.timestamp), atol=1.1e-5)
+
+
+@pytest.mark.slow
+def test_reading_takes_less_time_than_the_library_alone(tmp_path: Path) -> None:
+    """A fifth where python-can reads; the bound is far above, so that a busy machine passes."""
+    frames = recording(0, 10.0)
+    for name in ("vector-blf", "vector-asc"):
+        library = LIBRARIES[name]
+        path = tmp_path / f"x{library.suffix}"
+        library.write(frames, path)
+        read_capture(path)
+        ours = module._best_time(lambda path=path: read_capture(path))
+        assert ours < 0.6 * module._time(lambda library=library, path=path: library.read(path))
 
 
 def test_the_first_frames_are_a_capture() -> None:

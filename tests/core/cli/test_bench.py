@@ -53,7 +53,8 @@ def test_a_table_shows_figure_plain_and_ratio(
     assert rows["frames_per_s"] == ("2,000,000.0", "40,000.0", "50.0")
     assert rows["parse_frames_per_s candump"] == ("500.0", "50.0", "10.0")
     assert rows["parse_frames_per_s can-train-and-test-parquet"] == ("900.0", "-", "-")
-    assert rows["scale growth"] == ("1.0", "-", "-")
+    assert rows["scale growth"] == ("1.01", "-", "-")
+    assert rows["policy_ms"] == ("2.00", "90.0", "45.0")
     assert asked == [("auto", 10_000_000)]
 
 
