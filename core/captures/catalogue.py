@@ -152,6 +152,7 @@ def build_catalogue(
     todo = [capture for capture in captures if capture.facts is None]
     whole = max(sum(capture.bytes for capture in todo), 1)
     done = unusable = 0
+    reporter.progress("catalogue", 0.0, f"{len(todo)} of {len(captures)} captures to look at")
     with contextlib.closing(_look_at(name, todo, workspace, reporter, jobs)) as looked:
         for capture, facts in looked:
             done += capture.bytes
