@@ -105,7 +105,12 @@ def _limit_self(file_size: int) -> None:
     pages = int(used.read_text().split()[0]) if used.exists() else 1 << 20
     memory = pages * resource.getpagesize() + file_size + 2 * unpacked_limit()
     seconds = CPU_S + CPU_S_PER_MB * (file_size >> 20)
-    for kind, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds)):
+    limits = {
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_CORE: 0,  # Nobody looks at the remains of a crash.
+    }
+    for kind, most in limits.items():
         _, hard = resource.getrlimit(kind)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, hard))
