@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, lru_cache
@@ -25,7 +25,7 @@ from core.captures.dataset import TRAIN, capture_files, list_datasets, open_data
 from core.captures.demo import NAME as DEMO
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.label_files import LabelFiles
-from core.captures.readers import read_capture
+from core.captures.readers import read_chunks
 from core.errors import CacheError, CaptureError, DatasetError
 from core.files import content_hash, write_json
 from core.progress import Reporter, SilentReporter
@@ -43,6 +43,9 @@ ASK_EVERY_S = 0.2
 """How often a reporter may stop captures from being read."""
 NOT_READING = ("dataset.py", "dataset_import.py", "demo.py", "export.py", "simulator.py")
 """Modules of this folder that do not decide what is read from a capture."""
+
+_Frames = tuple[npt.NDArray[np.float64], npt.NDArray[np.int16]]
+"""Time and attack of some frames in a row."""
 
 
 @dataclass(frozen=True)
@@ -253,47 +256,64 @@ def describe(duplicate: Duplicate, name: str) -> str:
     return text
 
 
-def facts_of(table: FrameTable) -> CaptureFacts:
-    """What a frame table holds."""
-    error = table.flags & ERROR != 0
-    extended = (table.flags & EXTENDED).astype(np.uint64) << np.uint64(32)
-    timed = table.time != "missing" and len(table) > 0
-    duration = float(np.ptp(table.timestamp)) if timed else None
-    width, place = _bins(table, duration)
-    count = int(place.max()) + 1 if len(place) else 0
+def facts_of(chunks: Iterable[FrameTable]) -> CaptureFacts:
+    """What a capture holds that comes in chunks, as :func:`~core.captures.readers.read_chunks` cuts
+    it. Of every frame, only time and attack are kept until the end.
+    """
+    counts: Counter[int] = Counter()
+    attack_frames = bits = 0
+    ids: set[int] = set()
+    frames: list[_Frames] = []
+    digests = [hashlib.sha256() for _ in range(3)]
+    for table in chunks:
+        error = table.flags & ERROR != 0
+        extended = (table.flags & EXTENDED).astype(np.uint64) << np.uint64(32)
+        ids.update(np.unique((table.arbitration_id | extended)[~error]).tolist())
+        for kind in (EXTENDED, REMOTE, ERROR, FD):
+            counts[kind] += int(np.count_nonzero(table.flags & kind))
+        attack_frames += int(np.count_nonzero(table.label))
+        bits += int(frame_bits(table).sum())
+        frames.append((table.timestamp, table.attack))
+        filled = np.arange(table.payload.shape[1]) < table.length[:, None]
+        columns = table.arbitration_id, table.length, table.payload[filled]
+        for digest, column in zip(digests, columns, strict=True):
+            digest.update(np.ascontiguousarray(column).data)
+    total = sum(len(time) for time, _ in frames)
+    # What counts from the capture's start is known with the last chunk.
+    first = min((float(time.min()) for time, _ in frames if len(time)), default=0.0)
+    last = max((float(time.max()) for time, _ in frames if len(time)), default=0.0)
+    duration = last - first if total and table.time != "missing" else None
+    width, bins = _bins(frames, total, first, duration, len(table.attack_names))
     attacked = {
-        name: table.attack == number
-        for number, name in enumerate(table.attack_names)
-        if np.any(table.attack == number)
+        str(name): row for name, row in zip(table.attack_names, bins[:-1], strict=True) if row.any()
     }
     return CaptureFacts(
         format=table.format,
-        frames=len(table),
-        ids=len(np.unique((table.arbitration_id | extended)[~error])),
-        extended_frames=int(np.count_nonzero(extended)),
-        remote_frames=int(np.count_nonzero(table.flags & REMOTE)),
-        error_frames=int(np.count_nonzero(error)),
-        fd_frames=int(np.count_nonzero(table.flags & FD)),
+        frames=total,
+        ids=len(ids),
+        extended_frames=counts[EXTENDED],
+        remote_frames=counts[REMOTE],
+        error_frames=counts[ERROR],
+        fd_frames=counts[FD],
         time=table.time,
         duration_s=duration,
         bus_load=(
-            float(frame_bits(table).sum()) / BIT_RATE / duration
-            if duration is not None and duration >= LOAD_FROM_S
-            else None
+            bits / BIT_RATE / duration if duration is not None and duration >= LOAD_FROM_S else None
         ),
         labelled=table.labelled,
-        attack_frames=int(np.count_nonzero(table.label)),
-        attacks={name: int(np.count_nonzero(mask)) for name, mask in attacked.items()},
+        attack_frames=attack_frames,
+        attacks={name: int(row.sum()) for name, row in attacked.items()},
         bin_width=width,
-        bin_frames=np.bincount(place, minlength=count).tolist(),
-        bin_attacked={
-            name: np.bincount(place[mask], minlength=count).tolist()
-            for name, mask in attacked.items()
-        },
+        bin_frames=bins.sum(axis=0).tolist(),
+        bin_attacked={name: row.tolist() for name, row in attacked.items()},
         skipped={str(reason): int(n) for reason, n in table.skipped.counts.items()},
         examples=[[int(n), str(reason), str(text)] for n, reason, text in table.skipped.examples],
         warnings=[str(warning) for warning in table.warnings],
-        recording=_recording(table),
+        recording=(
+            hashlib.sha256(b"".join(d.digest() for d in digests)).hexdigest()
+            if total >= SAME_FROM_FRAMES
+            else ""
+        ),
     )
 
 
@@ -372,7 +392,7 @@ def _look(name: str, capture: Listed, beside: Sequence[Path], workspace: Workspa
     facts = _load_facts(content, workspace)
     if facts is None:
         try:
-            facts = facts_of(read_capture(path))
+            facts = facts_of(read_chunks(path))
         except CaptureError as error:
             facts = CaptureFacts(error=str(error).removeprefix(f"{path}: "))
         write_json(_content_path(content, workspace), asdict(facts))
@@ -387,27 +407,22 @@ def _set_aside(facts: CaptureFacts) -> list[str]:
     return [f"{reason}, first in line {line}: {text!r}" for reason, (line, text) in first.items()]
 
 
-def _bins(table: FrameTable, duration: float | None) -> tuple[float, npt.NDArray[np.int64]]:
-    """Width of the timeline's parts (seconds, or frames without times) and each frame's part."""
-    frames = len(table)
-    count = max(min(BINS, frames), 1)
-    if duration:
-        width = duration / count
-        place = (table.timestamp - table.timestamp.min()) / width
-    else:
-        width = max(frames, 1) / count
-        place = np.arange(frames) / width
-    return width, np.minimum(place.astype(np.int64), count - 1)
-
-
-def _recording(table: FrameTable) -> str:
-    if len(table) < SAME_FROM_FRAMES:
-        return ""
-    digest = hashlib.sha256()
-    longest = int(table.length.max(initial=0))
-    for column in (table.arbitration_id, table.length, table.payload[:, :longest]):
-        digest.update(np.ascontiguousarray(column).data)
-    return digest.hexdigest()
+def _bins(
+    frames: Sequence[_Frames], total: int, first: float, duration: float | None, attacks: int
+) -> tuple[float, npt.NDArray[np.int64]]:
+    """Width of the timeline's parts (seconds, or frames without times), and ``[attacks + 1, B]``
+    frames of each attack in each part; the last row counts those that are no attack.
+    """
+    parts = max(min(BINS, total), 1)
+    width = (duration or max(total, 1)) / parts
+    bins, done = np.zeros((attacks + 1, parts), np.int64), 0
+    for timestamp, attack in frames:
+        passed = timestamp - first if duration else np.arange(done, done + len(attack))
+        place = np.minimum((passed / width).astype(np.int64), parts - 1)
+        done += len(attack)
+        row = np.where(attack < 0, attacks, attack)
+        bins += np.bincount(row * parts + place, minlength=bins.size).reshape(bins.shape)
+    return width, bins
 
 
 def _stamp(path: Path, beside: Sequence[Path]) -> list[list[Any]]:

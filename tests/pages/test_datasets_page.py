@@ -100,7 +100,7 @@ def test_an_attacked_capture_is_looked_at_first_and_another_can_be_chosen(open_p
 def test_nothing_is_read_before_it_is_asked_for(open_page, workspace, source, monkeypatch):
     dataset_import.import_dataset(source, "mine", workspace)
     with monkeypatch.context() as patched:
-        patched.setattr(catalogue, "read_capture", lambda path: pytest.fail("a page read it"))
+        patched.setattr(catalogue, "read_chunks", lambda path: pytest.fail("a page read it"))
         patched.setattr(catalogue, "content_hash", lambda path: pytest.fail("a page hashed it"))
         app = open_page("datasets", dataset="mine")
     assert "has not looked at these captures yet" in said(app)

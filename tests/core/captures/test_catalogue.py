@@ -3,11 +3,14 @@
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.captures import catalogue
 from core.captures.catalogue import (
@@ -27,6 +30,7 @@ from core.errors import DatasetError, JobStopped
 from core.progress import SilentReporter
 from core.workspace import Workspace
 from tests.core.captures.capture_strategies import Frame, table_of
+from tests.core.captures.capture_strategies import frames as frames_of_any_kind
 
 FREE, ATTACKED, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
 HEAD = "timestamp,arbitration_id,data_field,attack\n"
@@ -80,7 +84,7 @@ def test_facts_are_what_a_hand_counts() -> None:
             (14.0, 9, ERROR, 0, b"", 0),
         ]
     )
-    facts = facts_of(replace(table, attack_names=("DoS",), time="absolute"))
+    facts = facts_of([replace(table, attack_names=("DoS",), time="absolute")])
     assert (facts.frames, facts.ids, facts.duration_s) == (4, 3, 4.0)
     assert (facts.extended_frames, facts.remote_frames, facts.error_frames) == (1, 1, 1)
     assert (facts.attack_frames, facts.attacks) == (1, {"DoS": 1})
@@ -96,7 +100,7 @@ def test_fd_frames_take_longer() -> None:
 
 
 def test_the_timeline_counts_each_frame_once_and_places_the_attack() -> None:
-    facts = facts_of(frames(n=1000, attacked=range(250, 500)))
+    facts = facts_of([frames(n=1000, attacked=range(250, 500))])
     assert len(facts.bin_frames) == BINS
     assert sum(facts.bin_frames) == 1000
     attacked = facts.bin_attacked["attack"]
@@ -107,14 +111,31 @@ def test_the_timeline_counts_each_frame_once_and_places_the_attack() -> None:
 
 def test_without_times_the_timeline_counts_frames() -> None:
     table = frames(n=400, attacked=range(0, 40))
-    facts = facts_of(replace(table, time="missing", timestamp=np.zeros(400)))
+    facts = facts_of([replace(table, time="missing", timestamp=np.zeros(400))])
     assert (facts.duration_s, facts.bus_load, facts.bin_width) == (None, None, 2.0)
     assert facts.bin_attacked["attack"][:20] == [2] * 20
 
 
+@given(st.lists(frames_of_any_kind(kinds=True), min_size=1, max_size=120), st.integers(1, 40))
+def test_chunks_do_not_show(generated: list[Frame], size: int) -> None:
+    whole = replace(table_of(generated), warnings=("last",))
+    chunks = [
+        replace(
+            table_of(generated[i : i + size]),
+            attack_names=whole.attack_names,
+            warnings=("last",) if i + size >= len(generated) else ("first",),
+        )
+        for i in range(0, len(generated), size)
+    ]
+    facts = facts_of(iter(chunks))
+    assert facts == facts_of([whole])
+    assert facts.frames == sum(facts.bin_frames) == len(generated)
+    assert bool(facts.recording) == (len(generated) >= 100)
+
+
 @pytest.mark.parametrize(("count", "period"), [(1, 0.0), (2, 0.0), (3, 0.0001)])
 def test_captures_of_next_to_no_duration_have_no_load(count: int, period: float) -> None:
-    facts = facts_of(table_of([(5.0 + period * i, 1, 0, 0, b"", 0) for i in range(count)]))
+    facts = facts_of([table_of([(5.0 + period * i, 1, 0, 0, b"", 0) for i in range(count)])])
     assert facts.bus_load is None
     assert sum(facts.bin_frames) == count
 
@@ -156,13 +177,13 @@ def test_an_equal_content_is_read_once_until_it_changes(
     mine: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    really = catalogue.read_capture
+    really = catalogue.read_chunks
 
-    def counted(path: Path) -> FrameTable:
+    def counted(path: Path) -> Iterator[FrameTable]:
         read.append(path.name)
         return really(path)
 
-    monkeypatch.setattr(catalogue, "read_capture", counted)
+    monkeypatch.setattr(catalogue, "read_chunks", counted)
     build_catalogue("mine", mine)
     build_catalogue("mine", mine)
     assert len(read) == 3
@@ -188,8 +209,8 @@ def test_a_stopped_catalogue_goes_on_where_it_was(
         build_catalogue("mine", mine, Listener(checks=2))
     assert [c.facts is not None for c in read_catalogue("mine", mine)] == [True, True, False]
     read: list[str] = []
-    really = catalogue.read_capture
-    monkeypatch.setattr(catalogue, "read_capture", lambda p: read.append(p.name) or really(p))
+    really = catalogue.read_chunks
+    monkeypatch.setattr(catalogue, "read_chunks", lambda p: read.append(p.name) or really(p))
     build_catalogue("mine", mine)
     assert read == ["odd.csv"]
 
