@@ -9,7 +9,15 @@ from typing import NoReturn
 
 from core.errors import InputError
 
-COMMANDS = ("ingest", "datasets", "reproduce", "train-fusion", "benchmark", "bench")
+COMMANDS = (
+    "ingest",
+    "datasets",
+    "reproduce",
+    "train-fusion",
+    "explain",
+    "benchmark",
+    "bench",
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -89,7 +89,9 @@ def test_success_is_exit_code_0(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.cli.bench.run", seen.append)
     assert main(["bench", "--json"]) == 0
     assert seen[0].json
-    assert ",".join(module.COMMANDS) == "ingest,datasets,reproduce,train-fusion,benchmark,bench"
+    assert ",".join(module.COMMANDS) == (
+        "ingest,datasets,reproduce,train-fusion,explain,benchmark,bench"
+    )
 
 
 def test_as_a_module_in_a_process(tmp_path: Path) -> None:
