@@ -17,6 +17,8 @@ from core.captures.formats import pieces as pieces_module
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import Frame, frames_of
+from tests.core.captures.test_format_fuzz import damage as damaged
+from tests.core.captures.test_format_fuzz import damages
 
 HEAD = struct.pack("<4sL32x8H16x72x", b"LOGG", 144, 2020, 9, 0, 13, 12, 26, 40, 500)
 START = 1_600_000_000.5
@@ -276,3 +278,25 @@ def test_pieces_of_nothing_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "x.blf", [container(blf_object(65, b"text"))])
     with pytest.raises(CaptureError, match="no frames in it"):
         list(blf.read_chunks(path))
+
+
+@settings(max_examples=60)
+@given(todo=damages())
+def test_a_damaged_file_is_the_same_in_pieces(
+    scratch: Path, todo: list[tuple[str, int, int]]
+) -> None:
+    path = scratch / "damaged.blf"
+    rng = np.random.default_rng(0)
+    content = b"".join(message(i, rng.bytes(i % 9), time=i) for i in range(300))
+    write(path, [container(content[at : at + 777], 0) for at in range(0, len(content), 777)])
+    path.write_bytes(HEAD + damaged(path.read_bytes()[len(HEAD) :], todo))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blf, "BLOCK_BYTES", 2000)
+        patch.setattr(pieces_module, "PIECE_FRAMES", 20)
+        try:
+            whole = blf.read(path)
+        except CaptureError:
+            with pytest.raises(CaptureError):
+                list(blf.read_chunks(path))
+        else:
+            same(list(blf.read_chunks(path)), whole)
