@@ -209,17 +209,15 @@ def train_stack(
             "cross-fitting needs attack-free windows in at least two training captures, "
             "or in both halves of the only one"
         )
-    held = [hold_out(owner[p], label[p], config.val_fraction, config.seed) for p in parts]
+    splits = [_split(part, owner, label, config) for part in parts]
     vgaes: list[VGAE] = []
     gats: list[GAT | None] = []
-    for number, (part, out) in enumerate(zip(parts, held, strict=True)):
+    for number, (train, validation) in enumerate(splits):
         listener = PartReporter(reporter, number, len(parts), names[number])
-        train, validation = part[~out], part[out]
         clean = [some[label[some] == 0] for some in (train, validation)]
         vgaes.append(fit_vgae(graphs, clean[0], clean[1], config, listener))
-    for number, (part, out) in enumerate(zip(parts, held, strict=True)):
+    for number, (train, validation) in enumerate(splits):
         listener = PartReporter(reporter, number, len(parts), names[number])
-        train, validation = part[~out], part[out]
         if label[train].any():
             gats.append(fit_gat(graphs, train, validation, config, listener))
         else:
@@ -241,6 +239,19 @@ def train_stack(
     return DetectorStack(final, tuple(folds))
 
 
+def _split(
+    part: npt.NDArray[np.int64],
+    owner: npt.NDArray[np.int64],
+    label: npt.NDArray[np.uint8],
+    config: DetectorConfig,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Windows to train on and windows to pick the epoch by, which share no frames with those."""
+    validation = part[hold_out(owner[part], label[part], config.val_fraction, config.seed)]
+    held_out = np.zeros(len(label), bool)
+    held_out[validation] = True
+    return _without(held_out, owner, part, label, config.window.overlap), validation
+
+
 def _without(
     left_out: npt.NDArray[np.bool_],
     owner: npt.NDArray[np.int64],
@@ -248,7 +259,7 @@ def _without(
     label: npt.NDArray[np.uint8],
     guard: int,
 ) -> npt.NDArray[np.int64]:
-    """Usable windows outside a fold, at least ``guard`` windows away from it."""
+    """Usable windows that are not left out, with a gap of ``guard`` windows to those that are."""
     outside = usable[~left_out[usable]]
     away = usable[~widened(left_out, owner, guard)[usable]]
     # So few windows that the guard would cost a class: rather close than blind.

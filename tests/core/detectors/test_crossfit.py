@@ -182,19 +182,22 @@ def test_halves_of_a_capture_share_no_frame(
     import core.detectors.crossfit as module
 
     seen: dict[str, list[np.ndarray]] = {"fit_vgae": [], "fit_gat": []}
+    settings = config(
+        **{"window.stride": stride, "gat.epochs": 1, "vgae.epochs": 1, "protocol": "zero-shot"}
+    )
 
     def spied(name: str, fit: Callable[..., object]) -> Callable[..., object]:
         def spy(graphs: object, train: np.ndarray, validation: np.ndarray, *rest: object) -> object:
             seen[name].append(np.concatenate([train, validation]))
+            # Nor do the windows that the epoch is picked by and those that are trained on.
+            distance = np.abs(train[:, None] - validation[None, :])
+            assert (distance > settings.window.overlap).all()
             return fit(graphs, train, validation, *rest)
 
         return spy
 
     for name in seen:
         monkeypatch.setattr(module, name, spied(name, getattr(module, name)))
-    settings = config(
-        **{"window.stride": stride, "gat.epochs": 1, "vgae.epochs": 1, "protocol": "zero-shot"}
-    )
     capture = prepared("train_02/attack", attacked=slice(30, 50), settings=settings)
     train_stack([capture], settings, CPU, Recorder())
     (fold,) = assign_folds([capture.store.y], 3)
@@ -205,8 +208,11 @@ def test_halves_of_a_capture_share_no_frame(
             trained = seen[name][number + 1]
             distance = np.abs(trained[:, None] - scored[None, :])
             assert distance.min() >= apart
-            # All others are trained on.
-            assert len(trained) == np.sum((fold != number) & wanted & far(scored, label, apart))
+            # All others are used, but for those between training and validation.
+            usable = (fold != number) & wanted & far(scored, label, apart)
+            assert np.isin(trained, np.flatnonzero(usable)).all()
+            assert len(trained) > usable.sum() / 2
+            assert stride < 20 or len(trained) == usable.sum()
 
 
 def far(scored: np.ndarray, label: np.ndarray, apart: int) -> np.ndarray:
