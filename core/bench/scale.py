@@ -2,7 +2,9 @@
 
 Runs in a process of its own, whose peak of memory is that of the stream alone::
 
-    python -m core.bench.scale FRAMES FOLDER
+    python -m core.bench.scale FRAMES FOLDER [FORMAT]
+
+``FORMAT`` is arrow, candump or can-train-and-test-csv.
 """
 
 import json
@@ -11,14 +13,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import core
 from core.captures import arrow_io
+from core.captures.formats import can_train_and_test_csv, candump
 from core.captures.frame_table import FrameTable
+from core.captures.readers import read_chunks
 from core.captures.simulator import simulate_recording, simulate_vehicle
 from core.graphs.build import build_graphs_on_disk
 
@@ -26,14 +30,23 @@ FRAMES = 10_000_000
 SMALL_FRAMES = 1_000_000
 PAUSES = 8
 """Times that the small stream is measured."""
+FORMATS: dict[str, Callable[[FrameTable, Path], None] | None] = {
+    arrow_io.NAME: None,
+    candump.NAME: candump.write,
+    can_train_and_test_csv.NAME: can_train_and_test_csv.write,
+}
+"""Formats that the capture may have, and what writes a part of one."""
 BLOCK_S = 120.0
 """Seconds of generated traffic that are repeated for as long as it takes."""
 
 
-def measure_scale(frames: int = FRAMES) -> dict[str, float]:
-    """Generated traffic from a capture file (Arrow) to a graph store on disk, chunk by chunk.
+def measure_scale(frames: int = FRAMES, format: str = arrow_io.NAME) -> dict[str, float]:
+    """Generated traffic from a capture file to a graph store on disk, chunk by chunk.
 
     In a process of its own. Making the file is not timed.
+
+    Args:
+        format: of the capture file, one of ``FORMATS``.
 
     Returns:
         ``frames``, ``frames_per_s``, ``small_frames_per_s`` (of 1 M frames, mean of several),
@@ -42,7 +55,7 @@ def measure_scale(frames: int = FRAMES) -> dict[str, float]:
         disk).
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "core.bench.scale", str(frames), folder]
+        command = [sys.executable, "-m", "core.bench.scale", str(frames), folder, format]
         root = Path(core.__file__).parents[1]
         done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE)
     measured: dict[str, float] = json.loads(done.stdout)
@@ -61,23 +74,39 @@ def stream(block: FrameTable, frames: int) -> Iterator[FrameTable]:
         yield replace(block, timestamp=block.timestamp[rows] + number * step, **columns)
 
 
-def _measure(frames: int, folder: Path) -> dict[str, float]:
+def write_capture(chunks: Iterable[FrameTable], path: Path, format: str) -> None:
+    """Write a capture file that is larger than memory."""
+    write = FORMATS[format]
+    if write is None:
+        arrow_io.save_chunks(chunks, path)
+        return
+    with path.open("wb") as file:
+        for chunk in chunks:
+            part = path.with_name("part")
+            write(chunk, part)
+            content = part.read_bytes()
+            # Of the headings, the first is enough.
+            has_heading = format == can_train_and_test_csv.NAME and file.tell()
+            file.write(content[content.index(b"\n") + 1 :] if has_heading else content)
+
+
+def _measure(frames: int, folder: Path, format: str = arrow_io.NAME) -> dict[str, float]:
     block = simulate_recording(simulate_vehicle(0), BLOCK_S, seed=0)
     small_frames = min(SMALL_FRAMES, frames)
-    few, many = folder / "few.arrow", folder / "many.arrow"
-    arrow_io.save_chunks(stream(block, small_frames), few)
-    arrow_io.save_chunks(stream(block, frames), many)
-    _seconds(arrow_io.load_chunks(few), folder / "small")  # Warms up and does not count.
+    few, many = folder / "few", folder / "many"
+    write_capture(stream(block, small_frames), few, format)
+    write_capture(stream(block, frames), many, format)
+    _seconds(read_chunks(few), folder / "small")  # Warms up and does not count.
     pauses: list[float] = []
 
     def with_pauses() -> Iterator[FrameTable]:
         # The small stream in between, so that whatever else the machine does disturbs both alike.
         done = 0
-        for chunk in arrow_io.load_chunks(many):
+        for chunk in read_chunks(many):
             yield chunk
             done += len(chunk)
             if done * PAUSES >= frames * (len(pauses) + 1):
-                pauses.append(_seconds(arrow_io.load_chunks(few), folder / "small"))
+                pauses.append(_seconds(read_chunks(few), folder / "small"))
 
     seconds = _seconds(with_pauses(), folder / "large") - sum(pauses)
     small = sum(pauses) / len(pauses)
@@ -110,4 +139,4 @@ def _peak_memory_mb() -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_measure(int(sys.argv[1]), Path(sys.argv[2]))))
+    sys.stdout.write(json.dumps(_measure(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])))

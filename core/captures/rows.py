@@ -31,7 +31,7 @@ ALL_FRAMES = sys.maxsize
 LOOK_FRAMES = 100_000
 """Frames at the start of a capture that tell what its times are; never more than a first chunk."""
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # 2.00E+06
 _SPREADSHEET = re.compile(r"[0-9]+([.,][0-9]+)?[eE]\+[0-9]+")
 _HEX = re.compile(r"[0-9A-Fa-f]*")

@@ -30,6 +30,9 @@ MAX_LINE = 1 << 16
 """Characters of the longest line that may be a frame; what is longer is set aside unread."""
 UNPACKED_SHARE = 0.25
 """Of the machine's memory: what a compressed capture may unpack to."""
+UNPACKED_RATIO, UNPACKED_LEAST = 100, 64 << 20
+"""Times its size, and bytes in any case, that a compressed capture may unpack to; logs of a bus
+unpack to five or ten times their size."""
 GZIP_MAGIC = b"\x1f\x8b"
 PAD = 192
 """Bytes before and after the text, so that a word may be read beyond any field (64 bytes = 128)."""
@@ -120,6 +123,13 @@ class Lines:
         start = self.start if isinstance(k, int) and k == 0 else self.cut(k - 1) + 1
         return start, np.maximum(np.minimum(self.cut(k), self.end), start)
 
+    def take(self, rows: Positions) -> "Lines":
+        """Some of the lines, in their order."""
+        if len(rows) == len(self):
+            return self
+        start, end, first_cut = self.start[rows], self.end[rows], self.first_cut[rows]
+        return Lines(self.text, start, end, first_cut, self.count[rows], self.cuts)
+
     def line(self, index: int) -> str:
         """A line's text, without its end."""
         raw = self.text.characters[self.start[index] : self.end[index]].tobytes()
@@ -197,21 +207,22 @@ def read_bytes(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
 
     Raises:
         CaptureError: if the file cannot be read, is compressed and damaged, or would unpack to
-            more than :func:`unpacked_limit`.
+            more than :func:`unpacked_limit` or ``UNPACKED_RATIO`` times its size.
     """
     try:
         with path.open("rb") as file:
             packed = file.read(2) == GZIP_MAGIC
             file.seek(0)
             source: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
-            limit, total = unpacked_limit(), 0
+            ratio = max(UNPACKED_LEAST, UNPACKED_RATIO * path.stat().st_size)
+            limit, total = min(unpacked_limit(), ratio), 0
             while chunk := source.read(size):
                 total += len(chunk)
                 if packed and total > limit:
-                    raise CaptureError(
-                        f"{path}: unpacks to more than {limit >> 20} MiB, a quarter of the memory; "
-                        "unpack it and split it up"
-                    )
+                    why = "a quarter of the memory; unpack it and split it up"
+                    if limit == ratio:
+                        why = f"{UNPACKED_RATIO} times its size, as no capture does"
+                    raise CaptureError(f"{path}: unpacks to more than {limit >> 20} MiB, {why}")
                 yield chunk
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CaptureError(f"{path}: damaged or cut-off gzip data: {error}") from error
@@ -315,23 +326,27 @@ def read_lines(
     parts: list[Columns] = []
     waiting = 0
     for block in read_blocks(path, skip_bytes):
-        lines = split_lines(block, delimiters)
+        all_lines = split_lines(block, delimiters)
+        written = np.flatnonzero(all_lines.end > all_lines.start)
+        lines = all_lines.take(written)
         columns, good = fast(lines)
-        for index in np.flatnonzero(~good & (lines.end > lines.start)).tolist():
+        too_long = lines.end - lines.start > MAX_LINE
+        good &= ~too_long
+        for index in np.flatnonzero(~good).tolist():
             text = lines.line(index)
             if not text.strip():
                 continue
             try:
-                if len(text) > MAX_LINE:
+                if too_long[index]:
                     raise BadLine(f"line is longer than {MAX_LINE} characters")
                 row = exact(text)
             except BadLine as bad:
-                quarantine.add(first_line + index, str(bad), text)
+                quarantine.add(first_line + int(written[index]), str(bad), text)
                 continue
             if row is not None:
                 columns.put(index, row)
                 good[index] = True
-        first_line += len(lines)
+        first_line += len(all_lines)
         if not good.any():
             continue
         if waiting >= frames:

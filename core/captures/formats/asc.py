@@ -61,7 +61,7 @@ _CLASSIC = re.compile(
 _ERROR = re.compile(r"(?:CANFD\s+)?(?P<bus>\d+)\s+(?:(?:Rx|Tx)\s+)?ErrorFrame\b.*", re.I)
 # CANFD   2 Rx        300  Generic_Name_12      1 0 8  8 01 02 03 04 05 06 07 08   102203
 _FD = re.compile(
-    r"CANFD\s+(?P<bus>\d+)\s+(?:Rx|Tx)\s+(?P<id>[0-9A-Fa-f]+x?)\s+(?:(?P<name>\S*[^\s01]\S*|\S{2,})"
+    r"CANFD\s+(?P<bus>\d+)\s+(?:Rx|Tx)\s+(?P<id>[0-9A-Fa-f]+x?)\s+(?:(?![01]\s)\S+"
     r"\s+)?(?P<brs>[01])\s+(?P<esi>[01])\s+(?P<dlc>[0-9A-Fa-f]+)\s+(?P<length>\d+)\b\s*(?P<rest>.*)",
     re.I,
 )
@@ -208,7 +208,7 @@ class _Reader:
 
     def _fd(self, timestamp: float, match: re.Match[str]) -> Row:
         number, flags = self._id(match["id"])
-        dlc, length = self._number(match["dlc"]), int(match["length"])
+        dlc, length = self._number(match["dlc"]), int(match["length"][:12])
         if dlc > 15 or length > 64:
             raise BadLine("DLC is beyond 15")
         if not length and dlc:

@@ -54,7 +54,7 @@ ERROR_BIT = 0x2000_0000
 _BUS = r"[^\s()\[\]]+"
 #  (000.000000)  can0  18FCF200   [8]  E1 FF FF FF FF FF FF FF
 _LINE = re.compile(
-    rf"\s*(?:\((?P<time>[^()]*)\)\s+)?(?P<bus>{_BUS})\s+(?:(?:RX|TX)[ \-BE]*\s+)?"
+    rf"\s*(?:\((?P<time>[^()]*)\)\s+)?(?P<bus>{_BUS})\s+(?:(?:RX|TX)(?:\s+[-BE]){0, 2}\s+)?"
     r"(?P<id>[0-9A-Fa-f]+)\s+\[(?P<length>[0-9]+)\](?P<data>[^']*)(?:'.*)?"
 )
 

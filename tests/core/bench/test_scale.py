@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from core.bench.scale import measure_scale, stream
+from core.bench.scale import FORMATS, measure_scale, stream, write_capture
+from core.captures.arrow_io import load
+from core.captures.readers import read_chunks
 from tests.core.small_dataset import recording
 
 
@@ -12,6 +16,16 @@ def test_a_stream_repeats_its_block_and_its_clock_goes_on() -> None:
     assert [len(part) for part in parts] == [len(block), len(block), 7]
     np.testing.assert_array_equal(parts[2].payload, block.payload[:7])
     assert (np.diff(np.concatenate([part.timestamp for part in parts])) >= 0).all()
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_a_capture_larger_than_memory_is_written_in_parts(tmp_path: Path, format: str) -> None:
+    block = recording(0, 0.5)
+    write_capture(stream(block, 2 * len(block) + 7), tmp_path / "x", format)
+    (capture,) = read_chunks(tmp_path / "x") if format != "arrow" else [load(tmp_path / "x")]
+    assert len(capture) == 2 * len(block) + 7
+    assert capture.skipped.counts == {}
+    np.testing.assert_array_equal(capture.payload[: len(block)], block.payload)
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Captures read in chunks of any size hold what they hold when they are read at once."""
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,12 @@ def reading(block_bytes: int, look_frames: int) -> Iterator[None]:
         yield
 
 
+def chunks_of(path: Path, format: str, frames: int) -> Iterator[FrameTable]:
+    """A text capture in chunks of this size."""
+    read: Any = READERS[format].read_chunks
+    yield from read(path, frames)
+
+
 def check(path: Path, format: str, block_bytes: int, frames: int) -> list[FrameTable]:
     """Compare chunks with the whole, and return them."""
     reader = READERS[format]
@@ -54,11 +62,11 @@ def check(path: Path, format: str, block_bytes: int, frames: int) -> list[FrameT
         except CaptureError as refused:
             reason = str(refused)
             with reading(block_bytes, frames), pytest.raises(CaptureError) as error:
-                list(reader.read_chunks(path, frames))  # type: ignore[call-arg, misc]
+                list(chunks_of(path, format, frames))
             assert str(error.value) == reason
             return []
     with reading(block_bytes, frames):
-        chunks = list(reader.read_chunks(path, frames))  # type: ignore[call-arg, misc]
+        chunks = list(chunks_of(path, format, frames))
     assert all(len(chunk) >= frames for chunk in chunks[:-1])
     assert all(len(chunk) for chunk in chunks)
     assert_equal(joined(chunks), whole)
@@ -83,6 +91,20 @@ def test_a_capture_comes_in_chunks_of_bounded_size(tmp_path: Path, name: str) ->
     chunks = check(path, name, 1000, 50)
     assert len(chunks) >= 300 * len(USUAL[name]) // 150
     assert max(map(len, chunks)) < 150
+
+
+def test_memory_is_that_of_a_chunk(tmp_path: Path) -> None:
+    line = "(1436509053.850870) vcan0 0C9#8021C0071B101000\n"
+    sizes = (200_000, 1_000_000)
+    peaks = []
+    for frames in sizes:
+        path = tmp_path / f"{frames}.log"
+        path.write_text(line * frames)
+        tracemalloc.start()
+        assert sum(map(len, chunks_of(path, "candump", 100_000))) == frames
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0] < 30e6  # All frames take 26 MB, several times.
 
 
 def test_nothing_usable_in_a_chunk_is_no_error(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ HEADERS = {
     name: [
         line
         for line in sample.lines
-        if sample.format in ("peak-trc", "vector-asc") and line[:1] in ";b"
+        if sample.format in ("peak-trc", "vector-asc", "canhacker-trc") and line[:1] in ";bT"
     ]
     or [line for line in sample.lines[:1] if "," in line and not line[:1].isdigit()]
     for name, sample in SAMPLES.items()
