@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from core.captures.frame_table import FrameTable, Skipped
+from core.captures.rows import CHUNK_FRAMES
 from core.errors import CaptureError
 from core.files import atomic_path
 
@@ -107,11 +109,13 @@ def save(table: FrameTable, path: Path) -> None:
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, frames.schema) as writer,
     ):
-        writer.write_table(frames)
+        writer.write_table(frames, max_chunksize=CHUNK_FRAMES)
 
 
 def load(path: Path) -> FrameTable:
     """Map a frame table that :func:`save` wrote. The columns are read-only.
+
+    Of a capture in several chunks they are a copy.
 
     Raises:
         CaptureError: if it is missing, truncated, or something else.
@@ -150,6 +154,16 @@ def save_chunks(chunks: Iterable[FrameTable], path: Path) -> None:
             writer.write_table(table)
         if first is None:
             raise CaptureError(f"{path}: no frames to write")
+
+
+def as_in(chunk: FrameTable, last: FrameTable, width: int) -> FrameTable:
+    """A chunk with payloads of ``width`` bytes and what the last chunk says of the capture.
+
+    :func:`save_chunks` writes such chunks as :func:`save` writes the capture at once.
+    """
+    columns = ("timestamp", "arbitration_id", "flags", "length", "label", "attack")
+    payload = np.pad(chunk.payload, ((0, 0), (0, width - chunk.payload.shape[1])))
+    return replace(last, payload=payload, **{name: getattr(chunk, name) for name in columns})
 
 
 def load_chunks(path: Path) -> Iterator[FrameTable]:

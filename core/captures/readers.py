@@ -43,7 +43,7 @@ class Reader:
     sniff: Callable[[bytes], float]
     """How much (0 to 1) the start of a file looks like this format."""
     read: Callable[[Path], FrameTable]
-    read_chunks: Callable[[Path], Iterator[FrameTable]] | None = None
+    read_chunks: Callable[[Path], Iterator[FrameTable]]
     """Reads a capture that may be larger than memory, for :func:`read_chunks`."""
     binary: bool = False
 
@@ -77,6 +77,7 @@ READERS: dict[str, Reader] = {
             (".parquet", ".pq"),
             can_train_and_test_parquet.sniff,
             can_train_and_test_parquet.read,
+            can_train_and_test_parquet.read_chunks,
             binary=True,
         ),
         Reader(blf.NAME, (".blf",), blf.sniff, blf.read, blf.read_chunks, binary=True),
@@ -99,18 +100,13 @@ def read_chunks(path: Path, format: str | None = None) -> Iterator[FrameTable]:
 
     The columns of a table are those of its chunk, and attacks keep their numbers. All else counts
     from the capture's start: the last table has the names, times, warnings and skipped lines that
-    :func:`read_capture` would tell of. Only the width of payloads is each chunk's own. A format
-    that cannot be cut comes as one chunk.
+    :func:`read_capture` would tell of. Only the width of payloads is each chunk's own.
 
     Raises:
         CaptureError: as :func:`read_capture`, while chunks are read.
     """
     path = Path(path)
-    reader = _reader(path, format)
-    if reader.read_chunks is None:
-        yield reader.read(path)
-    else:
-        yield from reader.read_chunks(path)
+    yield from _reader(path, format).read_chunks(path)
 
 
 def read_capture(path: Path, format: str | None = None) -> FrameTable:

@@ -185,6 +185,11 @@ def test_every_format_can_be_read_in_chunks(tmp_path: Path) -> None:
     table = table_of([(float(k), k, 0, 1, b"1", 0) for k in range(9)])
     arrow_io.save(table, tmp_path / "x.arrow")
     assert_equal(joined(list(read_chunks(tmp_path / "x.arrow"))), table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrow_io, "CHUNK_FRAMES", 4)
+        arrow_io.save(table, tmp_path / "x.arrow")
+    assert [len(chunk) for chunk in read_chunks(tmp_path / "x.arrow")] == [4, 4, 1]
+    assert_equal(read_capture(tmp_path / "x.arrow"), table)
     for name, sample in SAMPLES.items():
         path = write_text(tmp_path / f"{name}.txt", list(sample.lines))
         assert_equal(joined(list(read_chunks(path))), read_capture(path))

@@ -2,13 +2,17 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from core.captures.readers import read_capture
+from core.captures import arrow_io
+from core.captures.readers import READERS, read_capture
 from core.cli import ingest
 from core.cli.main import guarded
+from tests.core.captures.test_arrow_io import assert_equal
 
 KEYS = [
     "format",
@@ -142,3 +146,26 @@ def test_the_format_may_be_named(log: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(log, "--format", "candump") == 0
     assert run(log, "--format", "can-train-and-test-csv") == 2
     assert "missing columns" in capsys.readouterr().err
+
+
+def test_a_capture_in_many_chunks_is_written_and_told_of_as_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = CANDUMP.splitlines() * 30
+    lines += [f"({200 + k}.5) can0 {k:03X}##1{'AB' * 20}" for k in range(50)]
+    (tmp_path / "x.log").write_text("\n".join(lines))
+    assert run(tmp_path / "x.log", "--out", tmp_path / "whole.arrow") == 0
+    whole = capsys.readouterr().out
+    reader = READERS["candump"]
+    read: Any = reader.read_chunks
+    cut = replace(reader, read_chunks=lambda path: read(path, 20))
+    monkeypatch.setitem(READERS, "candump", cut)
+    monkeypatch.setattr("core.captures.text.read_text.__defaults__", (200,))
+    monkeypatch.setattr("core.cli.ingest.read_capture", None)
+    assert run(tmp_path / "x.log", "--out", tmp_path / "parts.arrow") == 0
+    assert capsys.readouterr().out == whole
+    assert len(list(arrow_io.load_chunks(tmp_path / "whole.arrow"))) == 1
+    assert len(list(arrow_io.load_chunks(tmp_path / "parts.arrow"))) > 5
+    parts, expected = (arrow_io.load(tmp_path / f"{name}.arrow") for name in ("parts", "whole"))
+    assert_equal(parts, expected)
+    assert (len(parts), parts.payload.shape[1]) == (230, 64)
