@@ -149,8 +149,8 @@ def import_form(jobs: JobRegistry) -> None:
             help="Those with the content of a training capture: results on them are worthless.",
         )
         if st.form_submit_button("Import", type="primary"):
-            name = typed_name(name)
-            start_import(jobs, source_folder(folder), name, drop)
+            source, name = source_folder(folder), typed_name(name)
+            start_import(jobs, source, name, drop)
             st.session_state["importing"] = name
             st.rerun()
 
