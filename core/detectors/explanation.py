@@ -111,8 +111,8 @@ NAMED = 0.1
 """Share of an id's contribution from which on a reason is put in words."""
 BATCH = 256
 """Windows that a detector looks at at once."""
-BLOCK = 2000
-"""Windows explained at once: some hundred megabytes."""
+BLOCK = 500
+"""Windows explained at once: a few hundred megabytes."""
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
