@@ -395,22 +395,3 @@ class TableBuilder:
         place = np.full(int(self._labels.max()) + 1, -1, np.int16)
         place[self._labels] = np.arange(len(self._labels))
         return attacked, place[np.maximum(label, 0)]
-
-
-def build_table(
-    path: Path,
-    format: str,
-    columns: Columns,
-    quarantine: Quarantine,
-    attack_name: str | Sequence[str],
-    warnings: Sequence[str] = (),
-    *,
-    timed: bool = True,
-) -> FrameTable:
-    """The frame table of a capture that was read at once; as :meth:`TableBuilder.add`.
-
-    Raises:
-        CaptureError: if nothing could be used; the message says why.
-    """
-    builder = TableBuilder(path, format)
-    return builder.add(columns, quarantine, attack_name, warnings, timed=timed)

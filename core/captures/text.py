@@ -327,8 +327,8 @@ def read_lines(
     waiting = 0
     for block in read_blocks(path, skip_bytes):
         all_lines = split_lines(block, delimiters)
-        written = np.flatnonzero(all_lines.end > all_lines.start)
-        lines = all_lines.take(written)
+        filled = np.flatnonzero(all_lines.end > all_lines.start)
+        lines = all_lines.take(filled)
         columns, good = fast(lines)
         too_long = lines.end - lines.start > MAX_LINE
         good &= ~too_long
@@ -341,7 +341,7 @@ def read_lines(
                     raise BadLine(f"line is longer than {MAX_LINE} characters")
                 row = exact(text)
             except BadLine as bad:
-                quarantine.add(first_line + int(written[index]), str(bad), text)
+                quarantine.add(first_line + int(filled[index]), str(bad), text)
                 continue
             if row is not None:
                 columns.put(index, row)
@@ -363,14 +363,14 @@ def nothing_fast(lines: Lines) -> tuple[Columns, Mask]:
 
 
 def settings_first(
-    lines: Lines, is_setting: Mask, is_frame: Mask, set: Callable[[str], None]
+    lines: Lines, is_setting: Mask, is_frame: Mask, take: Callable[[str], None]
 ) -> bool:
     """Let the header lines at a block's start be known before the frames behind them are read.
 
     Args:
         is_setting: where ``[L]`` lines may say how the following ones are to be read.
         is_frame: where they may be frames.
-        set: takes in a setting; a second time, when its line is read, must do no harm.
+        take: takes in a setting; a second time, when its line is read, must do no harm.
 
     Returns:
         Whether all settings are there; otherwise the lines are to be read one by one.
@@ -381,7 +381,7 @@ def settings_first(
     if is_frame[: settings[-1]].any():
         return False
     for index in settings.tolist():
-        set(lines.line(index)[:MAX_LINE])
+        take(lines.line(index)[:MAX_LINE])
     return True
 
 

@@ -153,7 +153,7 @@ class _Reader:
         text, words = lines.text, split_words(lines)
         first = text.characters[words.word(0)[0]]
         is_setting = (first == ord("b")) | (first == ord("B"))
-        if not settings_first(lines, is_setting, is_frame=first < ord("A"), set=self._set):
+        if not settings_first(lines, is_setting, is_frame=first < ord("A"), take=self._set):
             return nothing_fast(lines)
         if self.base != 16 or self.relative:
             return nothing_fast(lines)

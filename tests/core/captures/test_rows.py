@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.captures import rows
-from core.captures.rows import BadLine, Columns, Quarantine, TableBuilder, build_table
+from core.captures.rows import BadLine, Columns, Quarantine, TableBuilder
 from core.errors import CaptureError
 
 NAMES = ("dos", "fuzzing", "spoofing")
@@ -41,8 +41,8 @@ def test_the_last_piece_says_what_the_whole_says(
         parts.append(builder.add(columns_of(piece), quarantine, NAMES, ["one"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "LOOK_FRAMES", 5)
-        whole = build_table(
-            Path("x"), "test", columns_of(list(chain(*pieces))), quarantine, NAMES, ["one"]
+        whole = TableBuilder(Path("x"), "test").add(
+            columns_of(list(chain(*pieces))), quarantine, NAMES, ["one"]
         )
     for name in ("timestamp", "label", "attack"):
         joined = np.concatenate([getattr(part, name) for part in parts])
@@ -53,9 +53,8 @@ def test_the_last_piece_says_what_the_whole_says(
 
 
 def test_attacks_are_numbered_in_the_order_of_their_frames() -> None:
-    table = build_table(
-        Path("x"), "test", columns_of([(0, 3), (1, 0), (2, 1), (3, 3)]), Quarantine(), NAMES
-    )
+    columns = columns_of([(0, 3), (1, 0), (2, 1), (3, 3)])
+    table = TableBuilder(Path("x"), "test").add(columns, Quarantine(), NAMES)
     assert table.attack_names == ("spoofing", "dos")
     assert table.attack.tolist() == [0, -1, 1, 0]
 
