@@ -219,9 +219,12 @@ class _Reader:
 
     def _number(self, text: str) -> int:
         try:
-            return int(text[:12], self.base)
+            number = int(text[:12], self.base)
         except ValueError:
-            raise BadLine("DLC is not a number") from None
+            number = -1
+        if number < 0:
+            raise BadLine("DLC is not a number")
+        return number
 
     def _id(self, text: str) -> tuple[int, int]:
         digits = text.removesuffix("x").removesuffix("X")
@@ -229,7 +232,9 @@ class _Reader:
         try:
             number = int(digits[:12], self.base)
         except ValueError:
-            raise BadLine("id is not a number") from None
+            number = -1
+        if number < 0:
+            raise BadLine("id is not a number")
         if number > (EXTENDED_MAX if extended else STANDARD_MAX):
             raise BadLine(f"id is beyond {29 if extended else 11} bits")
         return number, EXTENDED if extended else 0

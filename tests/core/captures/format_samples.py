@@ -239,6 +239,7 @@ SAMPLES = {
         (
             ("   3.2 1  F4  Rx   d 2 01", "fewer bytes than the DLC says"),
             ("   3.2 1  F4  Rx   d 1 0G", "payload is not made of bytes"),
+            ("   3.2 1  F4  Rx   d -2 01", "DLC is not a number"),
             ("   3.2 1  800  Rx   d 1 01", "id is beyond 11 bits"),
             ("   3.2 1  F4  Rx   q 1 01", "frame is not understood"),
             ("rubbish", "not an ASC line"),
