@@ -136,6 +136,13 @@ class DetectorConfig(Settings):
     folds: int = setting(
         4, "cross-fitting: detectors trained without one part of the captures", low=2, high=32
     )
+    rehearsals: int = setting(
+        12,
+        "stretches of clean training traffic on which attacks are acted out, for the GAT and the "
+        "agent to learn from; 0: only recorded attacks",
+        low=0,
+        high=1000,
+    )
     batch_size: int = setting(128, "windows per gradient step", low=1, high=65_536)
     windows_per_epoch: int = setting(
         4096, "windows drawn per epoch at most", low=2, high=100_000_000

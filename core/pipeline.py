@@ -25,7 +25,7 @@ from core.cache.status import (
     detector_status,
 )
 from core.captures.dataset import Capture, Dataset, open_dataset
-from core.config import FusionConfig, FusionDataConfig, create_fusion_config
+from core.config import DetectorConfig, FusionConfig, FusionDataConfig, create_fusion_config
 from core.detectors.checkpoint import load_gat, load_vgae
 from core.detectors.crossfit import Detectors, DetectorStack, train_stack
 from core.detectors.prepare import PreparedCapture, prepare_capture
@@ -37,6 +37,7 @@ from core.files import atomic_path, make_folder, write_json
 from core.fusion.policy import policy_map, save_policy
 from core.fusion.training import train_agent
 from core.graphs.cached import build_in_parallel, graph_store
+from core.graphs.rehearsed import plan_rehearsals, rehearsed_store
 from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace
 
@@ -67,8 +68,29 @@ def prepare(
             prepared.append(prepare_capture(capture.key, store, config.detector))
             if not len(prepared[-1].scored):
                 warnings.append(f"{capture.key}: too short to commission a profile and be scored")
+    prepared += _rehearsed(captures, prepared, config.detector, workspace, reporter)
     reporter.progress("graphs", 1.0, f"{sum(len(c.store) for c in prepared)} windows")
     return prepared, warnings
+
+
+def _rehearsed(
+    captures: Sequence[Capture],
+    prepared: Sequence[PreparedCapture],
+    config: DetectorConfig,
+    workspace: Workspace,
+    reporter: Reporter,
+) -> Iterator[PreparedCapture]:
+    """Attacks acted out on the clean training captures; where there are none, on clean stretches
+    of the attacked ones."""
+    train = [c for c in prepared if c.split.startswith("train_")]
+    usable = [c.key for c in train if not c.store.y.any()] or [c.key for c in train]
+    by_key = {capture.key: capture for capture in captures}
+    for rehearsal in plan_rehearsals(usable, config.rehearsals, config.seed):
+        reporter.check()
+        capture = by_key[rehearsal.of]
+        store = rehearsed_store(rehearsal, capture, config.window, workspace, config.seed)
+        if store is not None:
+            yield prepare_capture(rehearsal.key, store, config, rehearsal)
 
 
 def train_detectors(

@@ -13,7 +13,7 @@ from core.cache.predictions import FusionPredictionCache, write_predictions
 from core.detectors.crossfit import (
     FINAL,
     DetectorStack,
-    assign_folds,
+    folds_of,
     score_capture,
 )
 from core.detectors.prepare import PreparedCapture
@@ -42,7 +42,7 @@ class PredictionCacheBuilder:
         self.captures = captures
         self.device = device
         train = [c for c in captures if c.split.startswith("train_")]
-        assigned = assign_folds([c.store.y for c in train], folds) if stack.folds else []
+        assigned = folds_of(train, folds) if stack.folds else []
         self._fold = dict(zip([c.key for c in train], assigned, strict=False))
 
     def build(

@@ -21,6 +21,7 @@ CODE = (
     "captures/formats",
     "captures/frame_table.py",
     "captures/readers.py",
+    "captures/rehearsal.py",
     "captures/rows.py",
     "captures/text.py",
     "graphs",

@@ -1,6 +1,6 @@
 """A capture in columns: no Python object per frame."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,3 +51,17 @@ class FrameTable:
 
     def __len__(self) -> int:
         return len(self.timestamp)
+
+
+def frames_of(table: FrameTable, rows: slice) -> FrameTable:
+    """Some of a capture's frames in a row, as a view."""
+    return replace(
+        table,
+        timestamp=table.timestamp[rows],
+        arbitration_id=table.arbitration_id[rows],
+        flags=table.flags[rows],
+        length=table.length[rows],
+        payload=table.payload[rows],
+        label=table.label[rows],
+        attack=table.attack[rows],
+    )

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from core.captures.rehearsal import KINDS
 from core.config import DetectorConfig
 from core.detectors.checkpoint import load_gat, load_vgae, save_detector
 from core.detectors.gat import GAT
@@ -34,6 +35,7 @@ from core.files import atomic_path
 from core.graphs.tensors import GraphTensors
 from core.graphs.windows import widened
 from core.progress import PartReporter, Reporter
+from core.undisturbed import undisturbed
 
 FINAL = -1
 """Fold number of the detectors that were trained on all training captures."""
@@ -119,11 +121,12 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
     vgae = detectors.vgae.to(device)
     gat = detectors.gat.to(device) if detectors.gat is not None else None
     errors, odds = [], []
-    for part in capture.parts():
-        graphs = GraphTensors.join([part], device)
-        errors.append(error_components(vgae, graphs))
-        if gat is not None:
-            odds.append(attack_log_odds(gat, graphs))
+    with undisturbed():
+        for part in capture.parts():
+            graphs = GraphTensors.join([part], device)
+            errors.append(error_components(vgae, graphs))
+            if gat is not None:
+                odds.append(attack_log_odds(gat, graphs))
     components = np.concatenate(errors)
     if len(capture.commissioning):
         center, spread = center_and_spread(components[capture.commissioning])
@@ -145,8 +148,27 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
     )
 
 
+def folds_of(captures: Sequence[PreparedCapture], folds: int) -> list[npt.NDArray[np.int64]]:
+    """Fold of every window of every training capture, as :func:`assign_folds` deals them out.
+
+    A rehearsal belongs to the fold of the recorded traffic that it was acted out on.
+    """
+    recorded = [c for c in captures if c.rehearsal is None]
+    rehearsed = len(recorded) < len(captures)
+    assigned = assign_folds([c.store.y for c in recorded], folds, whole=rehearsed)
+    by_key = {c.key: fold for c, fold in zip(recorded, assigned, strict=True)}
+    result = []
+    for capture in captures:
+        if capture.rehearsal is None:
+            result.append(by_key[capture.key])
+        else:
+            ends = by_key[capture.rehearsal.of][[0, -1]]
+            result.append(np.full(len(capture.store), ends[capture.rehearsal.half]))
+    return result
+
+
 def assign_folds(
-    labels: Sequence[npt.NDArray[np.uint8]], folds: int
+    labels: Sequence[npt.NDArray[np.uint8]], folds: int, whole: bool = False
 ) -> list[npt.NDArray[np.int64]]:
     """Fold of every window of every capture.
 
@@ -155,6 +177,10 @@ def assign_folds(
     is one capture in all), each capture is cut in two at the middle of its attacked windows. If
     that leaves all clean windows of an only capture on one side (an attack that lasts to its end),
     they are cut at their own middle. :func:`train_stack` leaves a gap between the halves.
+
+    Args:
+        whole: attacks are rehearsed, so that no fold depends on those recorded: captures are cut
+            only where there is just one.
     """
     attacked = [bool(y.any()) for y in labels]
     if len(labels) == 1:
@@ -163,9 +189,9 @@ def assign_folds(
         if len(np.unique(fold[clean])) == 1:
             fold[clean] = np.arange(len(clean)) >= len(clean) // 2
         return [fold]
-    if sum(attacked) == 1:
+    if sum(attacked) == 1 and not whole:
         return [_halves(y) for y in labels]
-    groups = min(folds, sum(attacked) or len(labels))
+    groups = min(folds, max(sum(attacked), 2 * whole) or len(labels))
     # Attack-free captures are dealt out from the other end, to even out the folds' sizes.
     turn = {True: 0, False: groups - 1}
     result = []
@@ -192,19 +218,28 @@ def train_stack(
     graphs = GraphTensors.join([(c.store, c.relative) for c in captures], device)
     offset = np.cumsum([0] + [len(c.store) for c in captures])
     usable = np.concatenate([c.scored + o for c, o in zip(captures, offset, strict=False)])
-    owner = np.repeat(np.arange(len(captures)), [len(c.store) for c in captures])
+    sizes = [len(c.store) for c in captures]
+    owner = np.repeat(np.arange(len(captures)), sizes)
+    recorded = np.repeat([c.rehearsal is None for c in captures], sizes)
     label = np.concatenate([c.store.y for c in captures])
-    fold = np.concatenate(assign_folds([c.store.y for c in captures], config.folds))
-    if not (label[usable] == 0).any():
+    fold = np.concatenate(folds_of(captures, config.folds))
+    clean = recorded & (label == 0)
+    if not clean[usable].any():
         raise DatasetError("no attack-free window in the training captures: nothing to learn from")
 
-    # Part 0 is everything; every further part leaves one fold out, and the windows beside it.
+    # Part 0 is everything; every further part leaves one fold out, the windows beside it, and
+    # the rehearsals of some kinds of attack.
     guard = max(1, config.window.overlap)
+    count = int(fold.max()) + 1
+    unheard = np.repeat(
+        [-1 if c.rehearsal is None else KINDS.index(c.rehearsal.kind) % count for c in captures],
+        sizes,
+    )
     parts = [usable] + [
-        _without(fold == n, owner, usable, label, guard) for n in range(int(fold.max()) + 1)
+        _without(fold == n, owner, usable[unheard[usable] != n], label, guard) for n in range(count)
     ]
     names = ["", *(f"fold {n}" for n in range(1, len(parts)))]
-    if not all((label[part] == 0).any() for part in parts):
+    if not all(clean[part].any() for part in parts):
         raise DatasetError(
             "cross-fitting needs attack-free windows in at least two training captures, "
             "or in both halves of the only one"
@@ -214,8 +249,8 @@ def train_stack(
     gats: list[GAT | None] = []
     for number, (train, validation) in enumerate(splits):
         listener = PartReporter(reporter, number, len(parts), names[number])
-        clean = [some[label[some] == 0] for some in (train, validation)]
-        vgaes.append(fit_vgae(graphs, clean[0], clean[1], config, listener))
+        known = [some[clean[some]] for some in (train, validation)]
+        vgaes.append(fit_vgae(graphs, known[0], known[1], config, listener))
     for number, (train, validation) in enumerate(splits):
         listener = PartReporter(reporter, number, len(parts), names[number])
         if label[train].any():
@@ -229,7 +264,7 @@ def train_stack(
     for number, detectors in enumerate(folds):
         for capture, start in zip(captures, offset, strict=False):
             rows = capture.scored + start
-            wanted = (fold[rows] == number) & (label[rows] == 0)
+            wanted = (fold[rows] == number) & clean[rows]
             if wanted.any():
                 distances.append(score_capture(detectors, capture, device).deviation[wanted])
                 experience.append(capture.experience[wanted])

@@ -16,6 +16,7 @@ from core.graphs.reference import (
     relate_to_past_in_parts,
     relate_to_profile,
 )
+from core.graphs.rehearsed import Rehearsal
 from core.graphs.store import GraphStore
 
 LARGEST_COMMISSIONING_SHARE = 1 / 3
@@ -39,6 +40,8 @@ class PreparedCapture:
     """Windows that the vehicle's profile was learnt from; empty in the zero-shot protocol."""
     scored: npt.NDArray[np.int64]
     """All other windows."""
+    rehearsal: Rehearsal | None = None
+    """Which attack is acted out on which recorded capture; None for recorded traffic."""
 
     @property
     def experience(self) -> npt.NDArray[np.int64]:
@@ -69,7 +72,9 @@ class PreparedCapture:
         return self.key.split("/", 1)[0]
 
 
-def prepare_capture(key: str, store: GraphStore, config: DetectorConfig) -> PreparedCapture:
+def prepare_capture(
+    key: str, store: GraphStore, config: DetectorConfig, rehearsal: Rehearsal | None = None
+) -> PreparedCapture:
     """Relate a capture's windows to its own habit, as ``config.protocol`` says.
 
     ``commissioned``: a profile from the first windows of the capture. In a training capture those
@@ -84,4 +89,5 @@ def prepare_capture(key: str, store: GraphStore, config: DetectorConfig) -> Prep
         chosen = candidates[: min(config.profile_windows, limit)]
     # Attacked from the first to the last window: the past is all there is to compare with.
     profile = commission(store, chosen) if len(chosen) else None
-    return PreparedCapture(key, store, profile, chosen, np.setdiff1d(windows, chosen))
+    scored = np.setdiff1d(windows, chosen)
+    return PreparedCapture(key, store, profile, chosen, scored, rehearsal)

@@ -6,14 +6,13 @@ result does not depend on where the chunks end.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.frame_table import FrameTable
+from core.captures.frame_table import FrameTable, frames_of
 from core.config import WindowConfig
 from core.errors import CaptureError, ShortCaptureError
 from core.graphs.behaviour import FrameBehaviour, FrameComparer, distinct, identifiers
@@ -114,7 +113,7 @@ def _parts(
         builder = builder or GraphBuilder(config, width or table.payload.shape[1])
         for start in range(0, len(table), step):
             reporter.check()
-            part = builder.add(_frames_of(table, slice(start, start + step)))
+            part = builder.add(frames_of(table, slice(start, start + step)))
             if part is not None:
                 yield part
     part = builder.finish() if builder else None
@@ -405,17 +404,3 @@ def _attack(
     counts = np.bincount(place, minlength=len(attacked) * names).reshape(-1, names)
     found = attacked & counts.any(axis=1)
     return np.where(found, counts.argmax(axis=1), -1).astype(np.int16)
-
-
-def _frames_of(table: FrameTable, rows: slice) -> FrameTable:
-    """Some of a capture's frames in a row, as a view."""
-    return replace(
-        table,
-        timestamp=table.timestamp[rows],
-        arbitration_id=table.arbitration_id[rows],
-        flags=table.flags[rows],
-        length=table.length[rows],
-        payload=table.payload[rows],
-        label=table.label[rows],
-        attack=table.attack[rows],
-    )

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,18 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.captures.rehearsal import KINDS
 from core.detectors.checkpoint import save_detector, weights_hash
 from core.detectors.crossfit import (
     FINAL,
     Detectors,
     DetectorStack,
     assign_folds,
+    folds_of,
     score_capture,
     train_stack,
 )
 from core.detectors.prepare import PreparedCapture
 from core.detectors.scoring import clean_thresholds
 from core.errors import CheckpointError, DatasetError
+from core.graphs.rehearsed import Rehearsal
 from tests.core.detectors.toy import (
     CPU,
     Recorder,
@@ -307,3 +311,74 @@ def test_a_damaged_stack_is_refused(stack: DetectorStack, tmp_path: Path, damage
         save_detector(untrained_vgae(), folder / "final" / "gat.safetensors")
     with pytest.raises(CheckpointError, match="detectors"):
         DetectorStack.load(folder)
+
+
+def rehearsed(kind: str, of: str, half: int = 0, seed: int = 0) -> PreparedCapture:
+    capture = prepared(f"train_rehearsed/{kind} on {of}", attacked=slice(30, 50), seed=seed)
+    return replace(capture, rehearsal=Rehearsal(of, kind, half, 0))
+
+
+def test_a_rehearsal_goes_with_the_traffic_it_was_acted_out_on() -> None:
+    some = [
+        prepared("train_01/a", seed=1),
+        prepared("train_01/b", seed=2),
+        prepared("train_02/c", attacked=slice(30, 45), seed=3),
+        rehearsed("DoS", "train_01/a"),
+        rehearsed("replay", "train_01/b", half=1),
+    ]
+    assigned = [set(fold.tolist()) for fold in folds_of(some, 4)]
+    assert assigned[3] == assigned[0]
+    assert assigned[4] == assigned[1]
+    # One capture holds attacks, but none is cut: attacks are rehearsed.
+    assert [len(fold) for fold in assigned] == [1] * 5
+    assert assigned[0] != assigned[1]
+
+
+def test_rehearsals_on_an_only_capture_go_with_its_halves() -> None:
+    some = [prepared("train_01/a"), *(rehearsed("DoS", "train_01/a", half) for half in (0, 1))]
+    base, first, second = folds_of(some, 4)
+    assert base[0] == 0
+    assert base[-1] == 1
+    assert set(first) == {0}
+    assert set(second) == {1}
+
+
+def test_a_fold_leaves_out_kinds_of_attack_and_no_vgae_learns_from_rehearsals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import core.detectors.crossfit as module
+
+    some = [
+        prepared("train_01/a", seed=1),
+        prepared("train_01/b", seed=2),
+        *(
+            rehearsed(k, of, seed=9)
+            for k in ("DoS", "fuzzing")
+            for of in ("train_01/a", "train_01/b")
+        ),
+    ]
+    seen: dict[str, list[set[int]]] = {"fit_vgae": [], "fit_gat": []}
+    start = np.cumsum([0] + [len(c.store) for c in some])
+
+    def spied(name: str, fit: Callable[..., object]) -> Callable[..., object]:
+        def spy(graphs: object, train: np.ndarray, held: np.ndarray, *rest: object) -> object:
+            owner = np.searchsorted(start, np.concatenate([train, held]), side="right") - 1
+            seen[name].append(set(owner.tolist()))
+            return fit(graphs, train, held, *rest)
+
+        return spy
+
+    for name in seen:
+        monkeypatch.setattr(module, name, spied(name, getattr(module, name)))
+    settings = config(**{"gat.epochs": 1, "vgae.epochs": 1})
+    stack = train_stack(some, settings, CPU, Recorder())
+    folds = [int(fold[0]) for fold in folds_of(some, settings.folds)]
+    assert sorted(folds[:2]) == [0, 1]
+    assert seen["fit_vgae"][0] == {0, 1}
+    assert seen["fit_gat"][0] == {0, 1, 2, 3, 4, 5}
+    for number in (0, 1):
+        kept = {n for n, fold in enumerate(folds) if fold != number}
+        assert seen["fit_vgae"][number + 1] == kept & {0, 1}
+        unheard = {2, 3} if number == KINDS.index("DoS") % 2 else {4, 5}
+        assert seen["fit_gat"][number + 1] == kept - unheard
+    assert all(detectors.gat is not None for detectors in (stack.final, *stack.folds))
