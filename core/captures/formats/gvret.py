@@ -175,7 +175,7 @@ class _Layout:
         good &= known
         columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
         length, fine = read_integer(text, *lines.field(self.length))
-        good &= fine & (length <= 8)
+        good &= fine & (length <= 8) & (self.data + length <= len(self.header.names))
         length = np.where(good, length, 0)
         start = np.minimum(lines.cut(self.length) + 1, lines.end)
         columns.payload, fine = read_spaced_bytes(text, start, length, ",")

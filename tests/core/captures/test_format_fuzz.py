@@ -16,7 +16,9 @@ from core.captures.readers import READERS, read_capture
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import Frame, table_of
 from tests.core.captures.format_samples import SAMPLES
+from tests.core.captures.test_chunks import check as check_chunks
 from tests.core.captures.test_library_formats import write
+from tests.core.captures.test_text_formats import assert_same, read_slowly
 
 FRAMES: list[Frame] = [
     (1.6e9, 0x123, 0, 2, b"\x01\x02", 0),
@@ -139,3 +141,37 @@ def test_any_bytes_give_frames_or_a_reason(scratch: Path, name: str, content: by
     else:
         return
     assert str(path) in reason
+
+
+@pytest.mark.real_data
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_real_captures_give_frames_or_a_reason(
+    real_data: Path, scratch: Path, data: st.DataObject
+) -> None:
+    files = [
+        path
+        for path in sorted(real_data.rglob("*"))
+        if path.suffix in (".log", ".csv", ".asc", ".trc", ".txt")
+    ]
+    file = data.draw(st.sampled_from(files).map(lambda path: path.relative_to(real_data)))
+    with (real_data / file).open("rb") as source:
+        source.seek(data.draw(st.sampled_from([0, 0, 0, 1234])))
+        content = source.read(30_000)
+    encoding = data.draw(st.sampled_from([*["latin-1"] * 5, "utf-8-sig", "utf-16", "utf-16-le"]))
+    content = damage(content.decode("latin-1").encode(encoding), data.draw(damages()))
+    end = data.draw(st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"]))
+    path = scratch / "damaged-real"
+    path.write_bytes(content.replace(b"\n", end) if encoding == "latin-1" else content)
+    try:
+        table = read_capture(path)
+    except CaptureError as refused:
+        reason = str(refused)
+    else:
+        check(table)
+        assert_same(table, read_slowly(path))
+        if end != b"\r":  # Whether lines end so, the first bytes read tell.
+            check_chunks(path, table.format, 5000, 100)
+        return
+    assert str(path) in reason
+    assert "\n" not in reason
