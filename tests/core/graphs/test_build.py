@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bench.plain_graphs import build_graphs_plainly
-from core.captures.frame_table import FrameTable
+from core.captures.frame_table import FrameTable, frames_of
 from core.config import WindowConfig
 from core.errors import CaptureError, JobStopped, ShortCaptureError
-from core.graphs.build import _frames_of, build_graphs, build_graphs_on_disk
+from core.graphs.build import build_graphs, build_graphs_on_disk
 from core.graphs.store import EDGE_FEATURES, NODE_FEATURES, WINDOW_FEATURES, GraphStore
 from core.progress import SilentReporter
 from tests.core.graphs.captures import random_capture
@@ -83,7 +83,7 @@ def in_chunks(table: FrameTable, seed: int) -> Iterator[FrameTable]:
     rng = np.random.default_rng(seed)
     cuts = np.sort(rng.integers(0, len(table) + 1, rng.integers(0, 12)))
     for start, stop in itertools.pairwise([0, *cuts.tolist(), len(table)]):
-        yield _frames_of(table, slice(start, stop))
+        yield frames_of(table, slice(start, stop))
 
 
 @given(
@@ -122,7 +122,7 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_attacks_that_chunks_name_in_another_order_keep_their_names(tmp_path: Path) -> None:
     table = random_capture(400, 5, seed=3)
-    first, second = (_frames_of(table, slice(i, i + 200)) for i in (0, 200))
+    first, second = (frames_of(table, slice(i, i + 200)) for i in (0, 200))
     turned = dataclasses.replace(
         second,
         attack=np.where(second.attack >= 0, 1 - second.attack, -1).astype(np.int16),

@@ -8,11 +8,11 @@ import pytest
 from core.captures import arrow_io
 from core.captures.dataset import Capture
 from core.captures.formats import candump
-from core.captures.frame_table import FrameTable
+from core.captures.frame_table import FrameTable, frames_of
 from core.captures.readers import read_capture
 from core.config import WindowConfig
 from core.files import content_hash
-from core.graphs.build import _frames_of, build_graphs
+from core.graphs.build import build_graphs
 from core.graphs.cached import graph_store
 from core.workspace import Workspace
 from tests.core.graphs.captures import random_capture
@@ -26,7 +26,7 @@ def test_a_capture_saved_in_chunks_is_read_chunk_by_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, window = random_capture(900, 8, seed=1, width=64), WindowConfig(50, 30)
-    chunks = [_frames_of(table, slice(start, start + 250)) for start in range(0, 900, 250)]
+    chunks = [frames_of(table, slice(start, start + 250)) for start in range(0, 900, 250)]
     arrow_io.save_chunks(chunks, tmp_path / "x.arrow")
     # Not read at once, which is what memory would not suffice for.
     monkeypatch.setattr("core.captures.arrow_io.load", None)
