@@ -137,7 +137,7 @@ class DetectorConfig(Settings):
         4, "cross-fitting: detectors trained without one part of the captures", low=2, high=32
     )
     rehearsals: int = setting(
-        12,
+        16,
         "stretches of clean training traffic on which attacks are acted out, for the GAT and the "
         "agent to learn from; 0: only recorded attacks",
         low=0,

@@ -5,6 +5,7 @@ Nothing is assumed of the vehicle but what its frames show. How many frames an a
 how long and where is drawn anew for every burst.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,13 @@ import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 
-KINDS = ("DoS", "fuzzing", "payload_fuzzing", "spoofing", "replay", "malfunction")
-"""Attacks that add enough frames to be seen in a window. Learning from suppression, masquerade and
-slow spoofing too cost false alarms on real captures: most of their windows look clean."""
+TAUGHT = ("DoS", "fuzzing", "payload_fuzzing", "spoofing", "replay", "malfunction")
+"""Attacks that add enough frames to be seen in a window."""
+WITHHELD = ("suppression", "masquerade")
+"""Attacks that no classifier is taught: most of their windows look clean, and learning from those
+cost false alarms on real captures. The agent meets them, to learn what to make of a classifier
+that knows nothing of an attack."""
+KINDS = TAUGHT + WITHHELD
 CLEAN_SHARE = 0.45
 """Of a stretch, at its start, that stays clean: a vehicle's profile is learnt there."""
 BURST_SHARE = (0.01, 0.08)
@@ -70,7 +75,8 @@ def rehearse(table: FrameTable, kind: str, seed: int) -> FrameTable:
         kind: one of :data:`KINDS`.
 
     Returns:
-        The frames in the order of time; those that the attacker added are labelled.
+        The frames in the order of time; those that the attacker added or altered are labelled,
+        and the one behind each that is missing.
 
     Raises:
         ValueError: on an unknown kind.
@@ -85,6 +91,8 @@ def rehearse(table: FrameTable, kind: str, seed: int) -> FrameTable:
     sender = table.arbitration_id[plain].astype(np.int64) << 1 | table.flags[plain] & EXTENDED
     ids, counts = np.unique(sender, return_counts=True)
     targets = ids[counts >= min(FREQUENT, counts.max())]
+    payload, label = table.payload.copy(), np.zeros(len(table), np.uint8)
+    kept = np.ones(len(table), bool)
     added = []
     for start, end in _bursts(rng, time[0], time[-1]):
         of_target = plain[sender == rng.choice(targets)]
@@ -96,12 +104,24 @@ def rehearse(table: FrameTable, kind: str, seed: int) -> FrameTable:
             recorded = (time[plain] >= start - back) & (time[plain] < end - back)
             like = plain[recorded & np.isin(sender, some)]
             added.append(_Added(time[like] + back, like, table.payload[like]))
+        elif kind in WITHHELD:
+            some = rng.choice(targets, min(len(targets), int(rng.integers(1, 4))), replace=False)
+            during = plain[(time[plain] >= start) & (time[plain] < end)]
+            during = during[np.isin(sender[np.searchsorted(plain, during)], some)]
+            if kind == "suppression":
+                kept[during] = False
+            else:
+                payload[during] = _forged(rng, table, during, moving=True)
+                label[during] = 1
         else:
             added.append(_flood(rng, table, kind, start, end, of_target, plain))
     slow = ids[(time[-1] - time[0]) / counts >= SLOW_S]
     for one in rng.choice(slow, min(len(slow), int(rng.integers(*EVENT_IDS))), replace=False):
         added.append(_events(rng, table, plain[sender == one]))
-    return _merged(table, kind, added)
+    # Those missing are noticed at the next frame, if at all.
+    missing = np.searchsorted(np.flatnonzero(kept), np.flatnonzero(~kept))
+    recorded = replace(table, payload=payload, label=label)
+    return _merged(recorded, kind, added, np.flatnonzero(kept), missing)
 
 
 def _bursts(rng: np.random.Generator, start: float, end: float) -> list[tuple[float, float]]:
@@ -203,16 +223,25 @@ def _events(rng: np.random.Generator, table: FrameTable, of_id: npt.NDArray[np.i
     return _Added(np.repeat(happened, each) + number * gap, like, payload, label=0)
 
 
-def _merged(table: FrameTable, kind: str, added: list[_Added]) -> FrameTable:
-    """The recorded frames and the added ones, in the order of time."""
-    like = np.concatenate([np.arange(len(table)), *(part.like for part in added)])
-    time = np.concatenate([table.timestamp, *(part.time for part in added)])
-    payload = np.concatenate([table.payload, *(part.payload for part in added)])
-    label = np.concatenate(
-        [np.zeros(len(table), np.uint8), *(np.full(len(p.like), p.label, np.uint8) for p in added)]
-    )
+def _merged(
+    table: FrameTable,
+    kind: str,
+    added: list[_Added],
+    kept: npt.NDArray[np.intp],
+    missing: npt.NDArray[np.intp],
+) -> FrameTable:
+    """The recorded frames ``kept`` and the added ones, in the order of time.
+
+    ``missing`` are places among those kept in front of which a frame was taken out.
+    """
+    label = table.label[kept]
+    label[missing[missing < len(kept)]] = 1
+    like = np.concatenate([kept, *(part.like for part in added)])
+    time = np.concatenate([table.timestamp[kept], *(part.time for part in added)])
+    payload = np.concatenate([table.payload[kept], *(part.payload for part in added)])
+    label = np.concatenate([label, *(np.full(len(p.like), p.label, np.uint8) for p in added)])
     arbitration_id = table.arbitration_id[like]
-    at = len(table)
+    at = len(kept)
     for part in added:
         if part.arbitration_id is not None:
             arbitration_id[at : at + len(part.like)] = part.arbitration_id

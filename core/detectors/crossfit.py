@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.captures.rehearsal import KINDS
+from core.captures.rehearsal import KINDS, TAUGHT
 from core.config import DetectorConfig
 from core.detectors.checkpoint import load_gat, load_vgae, save_detector
 from core.detectors.gat import GAT
@@ -227,16 +227,17 @@ def train_stack(
     if not clean[usable].any():
         raise DatasetError("no attack-free window in the training captures: nothing to learn from")
 
-    # Part 0 is everything; every further part leaves one fold out, the windows beside it, and
-    # the rehearsals of some kinds of attack.
+    # Part 0 is all that may be learnt from; every further part leaves one fold out, the windows
+    # beside it, and the rehearsals of some kinds of attack.
     guard = max(1, config.window.overlap)
     count = int(fold.max()) + 1
-    unheard = np.repeat(
-        [-1 if c.rehearsal is None else KINDS.index(c.rehearsal.kind) % count for c in captures],
-        sizes,
-    )
+    kind = np.repeat([_kind(c) for c in captures], sizes)
+    usable = usable[kind[usable] < len(TAUGHT)]
     parts = [usable] + [
-        _without(fold == n, owner, usable[unheard[usable] != n], label, guard) for n in range(count)
+        _without(
+            fold == n, owner, usable[(kind[usable] < 0) | (kind[usable] % count != n)], label, guard
+        )
+        for n in range(count)
     ]
     names = ["", *(f"fold {n}" for n in range(1, len(parts)))]
     if not all(clean[part].any() for part in parts):
@@ -285,6 +286,11 @@ def _split(
     held_out = np.zeros(len(label), bool)
     held_out[validation] = True
     return _without(held_out, owner, part, label, config.window.overlap), validation
+
+
+def _kind(capture: PreparedCapture) -> int:
+    """Index among the kinds of rehearsed attacks; -1 for recorded traffic."""
+    return -1 if capture.rehearsal is None else KINDS.index(capture.rehearsal.kind)
 
 
 def _without(

@@ -357,6 +357,7 @@ def test_a_fold_leaves_out_kinds_of_attack_and_no_vgae_learns_from_rehearsals(
             for of in ("train_01/a", "train_01/b")
         ),
     ]
+    some.append(rehearsed("masquerade", "train_01/a", seed=9))  # Nobody learns from it.
     seen: dict[str, list[set[int]]] = {"fit_vgae": [], "fit_gat": []}
     start = np.cumsum([0] + [len(c.store) for c in some])
 
@@ -377,7 +378,7 @@ def test_a_fold_leaves_out_kinds_of_attack_and_no_vgae_learns_from_rehearsals(
     assert seen["fit_vgae"][0] == {0, 1}
     assert seen["fit_gat"][0] == {0, 1, 2, 3, 4, 5}
     for number in (0, 1):
-        kept = {n for n, fold in enumerate(folds) if fold != number}
+        kept = {n for n, fold in enumerate(folds[:6]) if fold != number}
         assert seen["fit_vgae"][number + 1] == kept & {0, 1}
         unheard = {2, 3} if number == KINDS.index("DoS") % 2 else {4, 5}
         assert seen["fit_gat"][number + 1] == kept - unheard

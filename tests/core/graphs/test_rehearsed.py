@@ -21,13 +21,13 @@ SMALL = WindowConfig(20, 20)
 
 
 def test_kinds_captures_and_halves_are_dealt_out_evenly() -> None:
-    plan = plan_rehearsals(["train/a", "train/b"], 12, 0)
+    plan = plan_rehearsals(["train/a", "train/b"], 16, 0)
     assert Counter(r.kind for r in plan) == dict.fromkeys(KINDS, 2)
-    assert Counter(r.of for r in plan) == {"train/a": 6, "train/b": 6}
-    assert Counter(r.half for r in plan) == {0: 6, 1: 6}
-    assert len({r.key for r in plan}) == 12
-    assert plan == plan_rehearsals(["train/a", "train/b"], 12, 0)
-    assert plan != plan_rehearsals(["train/a", "train/b"], 12, 1)
+    assert Counter(r.of for r in plan) == {"train/a": 8, "train/b": 8}
+    assert Counter(r.half for r in plan) == {0: 8, 1: 8}
+    assert len({r.key for r in plan}) == 16
+    assert plan == plan_rehearsals(["train/a", "train/b"], 16, 0)
+    assert plan != plan_rehearsals(["train/a", "train/b"], 16, 1)
     assert plan_rehearsals([], 12, 0) == []
     assert plan_rehearsals(["train/a"], 0, 0) == []
 
