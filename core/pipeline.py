@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from core.cache.builder import PredictionCacheBuilder
@@ -37,7 +38,7 @@ from core.files import atomic_path, make_folder, write_json
 from core.fusion.policy import policy_map, save_policy
 from core.fusion.training import train_agent
 from core.graphs.cached import build_in_parallel, graph_store
-from core.graphs.rehearsed import plan_rehearsals, rehearsed_store
+from core.graphs.rehearsed import SPLIT, plan_rehearsals, rehearsed_store
 from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace
 
@@ -198,6 +199,7 @@ def train_fusion(
     warnings = [*dataset.warnings, *cache.metadata["warnings"], *comparison.results["warnings"]]
     for warning in warnings:
         reporter.log(f"warning: {warning}")
+    comparison.results["validation"]["rehearsed_windows"] = _rehearsed_windows(validation)
     results = {
         "dataset": dataset.name,
         "simulated": dataset.simulated,
@@ -224,6 +226,12 @@ def train_fusion(
     write_json(run_dir / "results.json", results)
     reporter.progress("compare", 1.0, "done")
     return results
+
+
+def _rehearsed_windows(cache: FusionPredictionCache) -> int:
+    """Windows whose attacks were acted out, not recorded."""
+    rehearsed = np.array([n.startswith(f"{SPLIT}/") for n in cache.capture_names], bool)
+    return int(rehearsed[cache.capture].sum())
 
 
 def reproduce(
@@ -296,10 +304,15 @@ def _cache(
             f"{names} given: such scores of training captures are not cross-fitted, and look "
             "better than they are if the detector was trained on them"
         )
-    if stack.final.gat is None:
+    recorded = (c for c in captures if c.split.startswith("train_") and c.rehearsal is None)
+    if not any(c.store.y.any() for c in recorded):
         warnings.append(
-            "no attacked window in the training captures: the GAT could not be trained, "
-            "its probability is 0.5 everywhere"
+            "no attacked window in the training captures: the GAT "
+            + (
+                "could not be trained, its probability is 0.5 everywhere"
+                if stack.final.gat is None
+                else "knows rehearsed attacks only"
+            )
         )
     metadata = {
         "fingerprint": cache_fingerprint(dataset, config, workspace),
