@@ -5,7 +5,7 @@ Knows nothing of torch, like :mod:`core.graphs.cached`.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,9 @@ SPLIT = "train_rehearsed"
 """Split folder that rehearsed captures seem to lie in."""
 STRETCH_WINDOWS = 600
 """Windows of traffic that one kind of attack is rehearsed on."""
+ATTACKED_SHARE = 0.03
+"""Of a window's frames from which it counts as attacked, where no more is asked for: the one or two
+frames at the edge of a burst are no lesson but in false alarms."""
 FEWEST_WINDOWS = 100
 """A stretch with fewer windows than this is no use."""
 
@@ -85,6 +88,7 @@ def rehearsed_store(
         return None
     rehearsed = rehearse(table, rehearsal.kind, seed + rehearsal.number)
     try:
+        window = replace(window, attacked_share=max(window.attacked_share, ATTACKED_SHARE))
         return build_graphs_on_disk(iter([rehearsed]), folder, window)
     except ShortCaptureError:
         return None
