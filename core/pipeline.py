@@ -66,6 +66,8 @@ def prepare(
                     f"{capture.key}: left out, shorter than one window of {window.length}"
                 )
                 continue
+            for warning in store.warnings:
+                reporter.log(f"{capture.key}: {warning}")
             prepared.append(prepare_capture(capture.key, store, config.detector))
             if not len(prepared[-1].scored):
                 warnings.append(f"{capture.key}: too short to commission a profile and be scored")

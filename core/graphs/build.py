@@ -6,6 +6,7 @@ result does not depend on where the chunks end.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def build_graphs(table: FrameTable, config: WindowConfig | None = None) -> Graph
     parts = list(_parts([table], config, None, SilentReporter()))
     if not parts:
         raise ShortCaptureError(_too_short(len(table), config))
-    return GraphStore.join(parts)
+    return replace(GraphStore.join(parts), warnings=table.warnings)
 
 
 def build_graphs_on_disk(
@@ -84,6 +85,7 @@ def build_graphs_on_disk(
             nonlocal frames
             for table in chunks:
                 frames += len(table)
+                writer.warnings = table.warnings  # The last chunk's tell of all.
                 yield table
 
         for part in _parts(counted(), config, width, reporter or SilentReporter()):

@@ -5,7 +5,6 @@ Knows nothing of torch: the processes that build graphs need not load it.
 
 import hashlib
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from core.captures.dataset import Capture
 from core.captures.frame_table import FrameTable
 from core.captures.readers import read_chunks
 from core.config import FusionDataConfig, WindowConfig
-from core.errors import CacheError, ConfigError, ShortCaptureError
+from core.errors import CacheError, CaptureError, ConfigError, ShortCaptureError
 from core.graphs.build import build_graphs_on_disk
 from core.graphs.store import GraphStore
 from core.progress import Reporter
@@ -47,12 +46,16 @@ def graph_store(
         chunks = _chunks(capture.path, width)
         return build_graphs_on_disk(chunks, folder, window, width=width, reporter=reporter)
 
-    with suppress(ShortCaptureError):
+    try:
         try:
             return build()
         except _Wider:
             return build(width=64)
-    return None
+    except ShortCaptureError:
+        return None
+    except CaptureError as error:
+        named = str(error).startswith(str(capture.path))
+        raise error if named else CaptureError(f"{capture.path}: {error}") from error
 
 
 class _Wider(Exception):

@@ -45,6 +45,8 @@ WINDOW_FEATURES = (
 
 _AXIS = {"edge_index": 1}
 """Arrays that grow along another axis than the first."""
+_TOLD = ("attack_names", "warnings")
+"""Fields that are no arrays."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class GraphStore:
     first_frame: npt.NDArray[np.int64]
     """``[G]`` index of the first frame in the capture."""
     attack_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What the reader said of the capture: lines skipped, times that go backwards, ..."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -93,7 +97,7 @@ class GraphStore:
             for name, array in arrays.items():
                 np.save(temporary / f"{name}.npy", array, allow_pickle=False)
             shapes = {name: list(array.shape) for name, array in arrays.items()}
-            _write_meta(temporary, self.attack_names, shapes)
+            _write_meta(temporary, self.attack_names, self.warnings, shapes)
 
     @classmethod
     def join(cls, parts: Sequence["GraphStore"]) -> "GraphStore":
@@ -106,7 +110,8 @@ class GraphStore:
         for name in ("node_ptr", "edge_ptr"):
             counts = [np.diff(getattr(part, name)) for part in parts]
             arrays[name] = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-        return cls(**arrays, attack_names=parts[-1].attack_names)
+        last = parts[-1]
+        return cls(**arrays, attack_names=last.attack_names, warnings=last.warnings)
 
     def windows(self, first: int, last: int) -> "GraphStore":
         """Windows ``first`` to ``last`` (without it), as views of this store's arrays."""
@@ -126,6 +131,7 @@ class GraphStore:
             end_time=self.end_time[first:last],
             first_frame=self.first_frame[first:last],
             attack_names=self.attack_names,
+            warnings=self.warnings,
         )
 
     @classmethod
@@ -143,7 +149,8 @@ class GraphStore:
             }
             if any(list(a.shape) != meta["shapes"][n] for n, a in arrays.items()):
                 raise CacheError(f"{folder}: the graph store's arrays do not fit together")
-            return cls(**arrays, attack_names=tuple(meta["attack_names"]))
+            names, warnings = (tuple(meta[name]) for name in _TOLD)
+            return cls(**arrays, attack_names=names, warnings=warnings)
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise CacheError(f"{folder}: not a graph store, or a damaged one ({error})") from error
 
@@ -154,6 +161,7 @@ class GraphStoreWriter:
     def __init__(self, folder: Path) -> None:
         self.windows = 0
         """Windows written so far."""
+        self.warnings: tuple[str, ...] = ()
         self._folder = folder
         self._files: dict[str, BinaryIO] = {}
         self._rows: dict[str, int] = {}
@@ -181,7 +189,7 @@ class GraphStoreWriter:
             file.seek(0)
             shapes[name] = self._header(name)
             file.seek(start)
-        _write_meta(self._folder, self._attack_names, shapes)
+        _write_meta(self._folder, self._attack_names, self.warnings, shapes)
 
     def close(self) -> None:
         """Close all files."""
@@ -247,13 +255,18 @@ def ragged_rows(
     return flat, counts
 
 
-def _write_meta(folder: Path, attack_names: Sequence[str], shapes: dict[str, list[int]]) -> None:
-    meta = {"attack_names": attack_names, "shapes": shapes}
+def _write_meta(
+    folder: Path,
+    attack_names: Sequence[str],
+    warnings: Sequence[str],
+    shapes: dict[str, list[int]],
+) -> None:
+    meta = {"attack_names": attack_names, "warnings": warnings, "shapes": shapes}
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 def _array_names() -> list[str]:
-    return [f.name for f in dataclasses.fields(GraphStore) if f.name != "attack_names"]
+    return [f.name for f in dataclasses.fields(GraphStore) if f.name not in _TOLD]
 
 
 def _arrays(store: GraphStore) -> dict[str, npt.NDArray[Any]]:

@@ -48,7 +48,9 @@ windows = st.builds(
     last=st.sampled_from(["drop", "keep"]),
     attacked_share=st.sampled_from([0.0, 0.05, 0.2]),
 )
-ARRAYS = tuple(f.name for f in dataclasses.fields(GraphStore) if f.name != "attack_names")
+ARRAYS = tuple(
+    f.name for f in dataclasses.fields(GraphStore) if f.name not in ("attack_names", "warnings")
+)
 
 
 @given(

@@ -11,6 +11,7 @@ from core.captures.formats import candump
 from core.captures.frame_table import FrameTable, frames_of
 from core.captures.readers import read_capture
 from core.config import WindowConfig
+from core.errors import CaptureError
 from core.files import content_hash
 from core.graphs.build import build_graphs
 from core.graphs.cached import graph_store
@@ -83,3 +84,25 @@ def test_a_text_capture_streams_and_has_the_same_graphs(
     assert max(read) < 150
     for name in ("x", "node_id", "edge_index", "edge_attr", "window_attr", "y", "attack"):
         np.testing.assert_array_equal(getattr(store, name), getattr(expected, name))
+
+
+def test_what_the_reader_set_aside_is_kept_with_the_graphs(tmp_path: Path) -> None:
+    lines = lines_of(random_capture(400, 5, seed=1))
+    path = tmp_path / "a.log"
+    path.write_text("\n".join([*lines[:200], "(0.5) can0 1FF#0", *lines[200:]]) + "\n")
+    workspace = Workspace(tmp_path / "workspace")
+    for _ in range(2):  # Built, then from disk.
+        store = graph_store(capture_of(path), WindowConfig(), workspace)
+        assert store is not None
+        told = [warning for warning in store.warnings if "skipped" in warning]
+        assert told == ["1 of 401 lines skipped: payload has an odd number of digits (1)"]
+        assert store.windows(0, 2).warnings == store.warnings
+
+
+def test_windows_by_time_of_a_capture_without_times_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "untimed.arrow"
+    table = random_capture(300, 5, seed=1)
+    arrow_io.save(dataclasses.replace(table, time="missing"), path)
+    workspace = Workspace(tmp_path / "workspace")
+    with pytest.raises(CaptureError, match=r"untimed\.arrow: windows by time need times"):
+        graph_store(capture_of(path), WindowConfig(duration_s=1.0), workspace)
