@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -76,6 +79,80 @@ class GraphTensors:
             window_attr=self.window_attr[index],
             y=self.y[index],
         )
+
+    def stretches(self, edges: int) -> list[tuple[int, int]]:
+        """First and last (without it) of neighbouring windows, at least one and as many more as
+        reach ``edges`` edges, until all are dealt out."""
+        ends = torch.tensor(range(edges, int(self.edge_ptr[-1]), edges), dtype=torch.long)
+        bounds = torch.searchsorted(self.edge_ptr, ends).unique().tolist()
+        pairs = pairwise([0, *bounds, len(self)])
+        return [(first, last) for first, last in pairs if first < last]
+
+    def sorted_windows(self, first: int, last: int) -> "SortedWindows":
+        """The windows ``first`` to ``last`` (without it), edges sorted by target; on a CPU only."""
+        order, incoming = self._edges_by_target
+        nodes = slice(int(self.node_ptr[first]), int(self.node_ptr[last]))
+        edges = slice(int(self.edge_ptr[first]), int(self.edge_ptr[last]))
+        chosen = order[edges]
+        node_ptr, edge_ptr = (
+            p[first : last + 1] - p[first] for p in (self.node_ptr, self.edge_ptr)
+        )
+        shift = torch.repeat_interleave(
+            node_ptr[:-1], edge_ptr.diff(), output_size=edges.stop - edges.start
+        )
+        # Sorting moves an edge within its window only, so the shifts stay where they are.
+        source, target = (row.index_select(0, chosen) + shift for row in self.edge_index)
+        return SortedWindows(
+            x=self.x[nodes],
+            edge_attr=self.edge_attr.index_select(0, chosen),
+            window_attr=self.window_attr[first:last],
+            source=source,
+            target=target,
+            incoming=incoming[nodes] - edges.start,
+            edges=torch.arange(len(chosen)),
+            node_ptr=node_ptr,
+            edge_ptr=edge_ptr,
+        )
+
+    @cached_property
+    def _edges_by_target(self) -> tuple[Tensor, Tensor]:
+        """``[E]`` edges in order of their target, and ``[N]`` where those of each node begin."""
+        shift = torch.repeat_interleave(self.node_ptr[:-1], self.edge_ptr.diff())
+        target = (self.edge_index[1] + shift).numpy()
+        edges = len(target)
+        # A matrix with one entry per edge, stored by rows and then by columns: a counting sort.
+        by_edge = csr_array(
+            (np.ones(edges, np.int8), target, np.arange(edges + 1)), shape=(edges, len(self.x))
+        )
+        by_target = by_edge.tocsc()
+        return (
+            torch.from_numpy(by_target.indices).long(),
+            torch.from_numpy(by_target.indptr[:-1]).long(),
+        )
+
+
+@dataclass(frozen=True)
+class SortedWindows:
+    """``B`` neighbouring windows with ``N`` nodes and ``E`` edges in all, edges by target."""
+
+    x: Tensor
+    """``[N, NODE_CHANNELS]``"""
+    edge_attr: Tensor
+    """``[E, EDGE_CHANNELS]``"""
+    window_attr: Tensor
+    """``[B, WINDOW_CHANNELS]``"""
+    source: Tensor
+    """``[E]`` node that each edge comes from."""
+    target: Tensor
+    """``[E]`` node that each edge goes to; never falling."""
+    incoming: Tensor
+    """``[N]`` first edge into each node, or that into the next node that has one."""
+    edges: Tensor
+    """``[E]`` 0, 1, 2, ..."""
+    node_ptr: Tensor
+    """``[B + 1]`` first node of each window."""
+    edge_ptr: Tensor
+    """``[B + 1]`` first edge of each window."""
 
 
 def _ragged_rows(pointer: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

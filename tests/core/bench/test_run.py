@@ -16,7 +16,14 @@ from core.config import FusionAgentConfig
 from core.fusion.reward import alpha_values
 from tests.core.small_dataset import recording
 
-FIGURES = ("frames_per_s", "graphs_per_s", "updates_per_s", "transitions_per_s", "policy_ms")
+FIGURES = (
+    "frames_per_s",
+    "graphs_per_s",
+    "graphs_per_s_all_cores",
+    "updates_per_s",
+    "transitions_per_s",
+    "policy_ms",
+)
 
 
 @pytest.fixture(scope="module")
