@@ -9,7 +9,7 @@ The command lines, the dashboard's jobs and the tests all call these functions.
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,22 +38,33 @@ from core.files import atomic_path, make_folder, write_json
 from core.fusion.policy import policy_map, save_policy
 from core.fusion.training import train_agent
 from core.graphs.cached import build_in_parallel, graph_store
+from core.graphs.profiles import KnownVehicle, learn_vehicles, save_vehicle
 from core.graphs.rehearsed import SPLIT, plan_rehearsals, rehearsed_store
+from core.graphs.store import GraphStore
 from core.progress import Reporter, SilentReporter
 from core.workspace import Workspace
 
 
 def prepare(
-    captures: Sequence[Capture], config: FusionDataConfig, workspace: Workspace, reporter: Reporter
+    captures: Sequence[Capture],
+    config: FusionDataConfig,
+    workspace: Workspace,
+    reporter: Reporter,
+    dataset: str = "",
 ) -> tuple[list[PreparedCapture], list[str]]:
     """Graphs of every capture relative to its own habit, and warnings about those left out.
+
+    With the name of a ``dataset``, the profiles of the vehicles in its training captures are kept
+    in the workspace.
 
     Raises:
         CaptureError: if a capture cannot be read.
         ConfigError: if joblib does not know the back end.
         JobStopped: if the reporter says so; graphs built before stay.
     """
-    prepared, warnings = [], []
+    prepared: list[PreparedCapture] = []
+    warnings: list[str] = []
+    stores: dict[str, GraphStore] = {}
     window = config.detector.window
     with closing(build_in_parallel(captures, config, workspace)) as built:
         for number, capture in enumerate(captures):
@@ -68,12 +79,43 @@ def prepare(
                 continue
             for warning in store.warnings:
                 reporter.log(f"{capture.key}: {warning}")
-            prepared.append(prepare_capture(capture.key, store, config.detector))
-            if not len(prepared[-1].scored):
-                warnings.append(f"{capture.key}: too short to commission a profile and be scored")
+            stores[capture.key] = store
+    known = _known_vehicles(captures, stores, config.detector, workspace, dataset, warnings)
+    for key, store in stores.items():
+        prepared.append(prepare_capture(key, store, config.detector, known=known))
+        warnings += prepared[-1].notes
+        if not len(prepared[-1].scored):
+            warnings.append(f"{key}: too short to commission a profile and be scored")
+    tested = [c for c in prepared if len(c.commissioning) and not c.split.startswith("train_")]
+    if strangers := [c.key for c in tested if known and not c.vehicle]:
+        warnings.append(
+            "of no vehicle in the training captures, by ids and timing, so that the profile comes "
+            f"from the capture's own first windows alone: {', '.join(strangers)}"
+        )
     prepared += _rehearsed(captures, prepared, config.detector, workspace, reporter)
     reporter.progress("graphs", 1.0, f"{sum(len(c.store) for c in prepared)} windows")
     return prepared, warnings
+
+
+def _known_vehicles(
+    captures: Sequence[Capture],
+    stores: Mapping[str, GraphStore],
+    config: DetectorConfig,
+    workspace: Workspace,
+    dataset: str,
+    warnings: list[str],
+) -> list[KnownVehicle]:
+    """Profiles of the vehicles in the training captures; none in the zero-shot protocol."""
+    if config.protocol != "commissioned":
+        return []
+    train = {
+        capture.key: (capture.content, stores[capture.key])
+        for capture in captures
+        if capture.key in stores and capture.split.startswith("train_")
+    }
+    known, noticed = learn_vehicles(train, config.window, f"{dataset}-" if dataset else "")
+    warnings += noticed
+    return [save_vehicle(v, workspace.profiles) for v in known] if dataset else known
 
 
 def _rehearsed(
@@ -112,7 +154,7 @@ def train_detectors(
     """
     reporter = reporter or SilentReporter()
     dataset = open_dataset(config.dataset, workspace, reporter)
-    captures, warnings = prepare(dataset.train, config, workspace, reporter)
+    captures, warnings = prepare(dataset.train, config, workspace, reporter, dataset.name)
     for warning in warnings:
         reporter.log(warning)
     return _train(dataset, captures, config, workspace, reporter)
@@ -293,7 +335,7 @@ def _cache(
         reporter.log(f"prediction cache is {status}: {reason}")
     device = resolve_device(config.detector.device)
     with _timed(seconds, "graphs"):
-        captures, warnings = prepare(dataset.captures, config, workspace, reporter)
+        captures, warnings = prepare(dataset.captures, config, workspace, reporter, dataset.name)
     with _timed(seconds, "detectors"):
         stack = _stack(dataset, captures, config, workspace, reporter)
     if given:

@@ -40,6 +40,11 @@ class Workspace:
         return self.root / "graphs"
 
     @property
+    def profiles(self) -> Path:
+        """What is normal on the vehicles of data sets, ``profiles/<name>.safetensors``."""
+        return self.root / "profiles"
+
+    @property
     def runs(self) -> Path:
         """One folder per run: manifest, events, results."""
         return self.root / "runs"

@@ -99,6 +99,7 @@ def explain_capture(
     from core.detectors.prepare import prepare_capture
     from core.device import resolve_device
     from core.graphs.cached import graph_store
+    from core.graphs.profiles import saved_vehicles
 
     opened = open_dataset(dataset, workspace, reporter)
     capture = next((c for c in opened.captures if c.key == key), None)
@@ -111,7 +112,14 @@ def explain_capture(
     store = graph_store(capture, config.window, workspace, reporter)
     if store is None:
         raise CaptureError(f"{capture.path}: shorter than one window of {config.window.length}")
-    prepared = prepare_capture(key, store, config)
+    known = [
+        vehicle
+        for vehicle in saved_vehicles(workspace.profiles)[0]
+        if vehicle.name.startswith(f"{opened.name}-vehicle-")
+        and vehicle.window == repr(config.window)
+    ]
+    prepared = prepare_capture(key, store, config, known=known)
+    warnings += prepared.notes
     if prepared.split.startswith("train_"):
         warnings.append(f"{key}: the detectors were trained on this capture")
     chosen_device = resolve_device(device)

@@ -12,6 +12,7 @@ from core.errors import InputError
 COMMANDS = (
     "ingest",
     "datasets",
+    "profiles",
     "reproduce",
     "train-fusion",
     "explain",

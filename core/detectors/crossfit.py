@@ -128,8 +128,8 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
             if gat is not None:
                 odds.append(attack_log_odds(gat, graphs))
     components = np.concatenate(errors)
-    if len(capture.commissioning):
-        center, spread = center_and_spread(components[capture.commissioning])
+    if len(capture.reference):
+        center, spread = center_and_spread(components[capture.reference])
     else:
         center = vgae.component_center.double().cpu().numpy()
         spread = vgae.component_spread.double().cpu().numpy()

@@ -215,7 +215,7 @@ def explain(
             f"{capture.key}: expected windows from 0 to {len(capture.store) - 1}, "
             f"got {chosen[0]} to {chosen[-1]}"
         )
-    if scores is None and not len(capture.commissioning):
+    if scores is None and not len(capture.reference):
         scores = score_capture(detectors, capture, device)
     blocks = np.split(chosen, range(BLOCK, len(chosen), BLOCK))
     return Explanation.join([_explain(detectors, capture, b, device, scores) for b in blocks])
@@ -345,8 +345,8 @@ def _reference(
     Returns:
         Windows ``[M]``; first and last (without it) place among them ``[W]``.
     """
-    if scores is None or len(capture.commissioning):
-        windows = capture.commissioning
+    if scores is None or len(capture.reference):
+        windows = capture.reference
         return windows, np.zeros_like(chosen), np.full_like(chosen, len(windows))
     calm = np.flatnonzero((scores.anomaly_score < 0.5) & ~(scores.gat_prob > 0.5))
     windows = scores.windows[calm]

@@ -1,6 +1,6 @@
 """A capture made ready for the detectors: its graphs, its habit, the windows that count."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.config import DetectorConfig
+from core.graphs.contamination import is_contaminated, odd_windows
+from core.graphs.profiles import KnownVehicle, best_match
 from core.graphs.reference import (
     Relative,
     VehicleProfile,
@@ -22,7 +24,8 @@ from core.graphs.store import GraphStore
 LARGEST_COMMISSIONING_SHARE = 1 / 3
 """A short capture keeps at least two thirds of its windows for scoring."""
 
-
+ENOUGH_WINDOWS = 20
+"""A start under attack is learnt from where at least so many windows of it look clean."""
 PART_WINDOWS = 20_000
 """Windows related and scored at once: a few hundred megabytes."""
 
@@ -37,17 +40,23 @@ class PreparedCapture:
     profile: VehicleProfile | None
     """What is normal on the vehicle; None where each window is related to those before it."""
     commissioning: npt.NDArray[np.int64]
-    """Windows that the vehicle's profile was learnt from; empty in the zero-shot protocol."""
+    """Windows for the vehicle's profile to be learnt from; empty in the zero-shot protocol."""
     scored: npt.NDArray[np.int64]
     """All other windows."""
+    reference: npt.NDArray[np.int64]
+    """Commissioning windows that say what is normal: those that do not look attacked."""
     rehearsal: Rehearsal | None = None
     """Which attack is acted out on which recorded capture; None for recorded traffic."""
+    vehicle: str = ""
+    """Known vehicle with the ids and timing of the first windows; empty if there is none."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about where the profile comes from."""
 
     @property
     def experience(self) -> npt.NDArray[np.int64]:
         """For each scored window, how many windows its reference was learnt from."""
-        if len(self.commissioning):
-            return np.full(len(self.scored), len(self.commissioning))
+        if self.profile is not None:
+            return np.full(len(self.scored), self.profile.windows)
         return self.scored
 
     @cached_property
@@ -73,21 +82,72 @@ class PreparedCapture:
 
 
 def prepare_capture(
-    key: str, store: GraphStore, config: DetectorConfig, rehearsal: Rehearsal | None = None
+    key: str,
+    store: GraphStore,
+    config: DetectorConfig,
+    rehearsal: Rehearsal | None = None,
+    known: Sequence[KnownVehicle] = (),
 ) -> PreparedCapture:
     """Relate a capture's windows to its own habit, as ``config.protocol`` says.
 
     ``commissioned``: a profile from the first windows of the capture. In a training capture those
-    known to be attacked are passed over; the labels of a test capture are never looked at.
+    known to be attacked are passed over; the labels of a test capture are never looked at, but
+    where its start looks attacked (:mod:`core.graphs.contamination`) the profile is learnt from the
+    windows that do not, or is that of a ``known`` vehicle with the same ids and timing.
     ``zero-shot``: each window is related to those before it.
     """
     windows = np.arange(len(store))
     chosen = windows[:0]
+    train = key.startswith("train_")
     if config.protocol == "commissioned":
-        candidates = windows[store.y == 0] if key.startswith("train_") else windows
+        candidates = windows[store.y == 0] if train else windows
         limit = max(1, int(len(store) * LARGEST_COMMISSIONING_SHARE))
         chosen = candidates[: min(config.profile_windows, limit)]
-    # Attacked from the first to the last window: the past is all there is to compare with.
-    profile = commission(store, chosen) if len(chosen) else None
     scored = np.setdiff1d(windows, chosen)
-    return PreparedCapture(key, store, profile, chosen, scored, rehearsal)
+    # Attacked from the first to the last window: the past is all there is to compare with.
+    profile, vehicle, reference = None, None, chosen
+    notes: list[str] = []
+    if train and len(chosen):
+        profile = commission(store, chosen)
+    elif len(chosen):
+        vehicle = best_match(known, store.windows(0, len(chosen)))
+        profile, reference, notes = _commissioned(key, store, chosen, config, vehicle)
+    name = vehicle.name if vehicle else ""
+    return PreparedCapture(
+        key, store, profile, chosen, scored, reference, rehearsal, name, tuple(notes)
+    )
+
+
+def _commissioned(
+    key: str,
+    store: GraphStore,
+    chosen: npt.NDArray[np.int64],
+    config: DetectorConfig,
+    vehicle: KnownVehicle | None,
+) -> tuple[VehicleProfile | None, npt.NDArray[np.int64], list[str]]:
+    """Profile, the windows that say what is normal, and notes; ``chosen`` are the first windows."""
+    notes: list[str] = []
+    if len(store) < config.profile_windows:
+        notes.append(
+            f"{key}: a profile should be learnt from {config.profile_windows} windows; there are "
+            f"only {len(store)}, and it was learnt from {len(chosen)} of them"
+        )
+    start = store.windows(0, len(chosen))
+    odd = odd_windows(start, vehicle.profile if vehicle else None)
+    if not is_contaminated(odd):
+        return commission(store, chosen), chosen, notes
+    calm = chosen[~odd]
+    enough = len(calm) >= ENOUGH_WINDOWS
+    looks = f"{key}: {odd.sum()} of the first {len(odd)} windows look attacked; "
+    if vehicle and not (enough and 2 * len(calm) >= len(odd)):
+        notes.append(f"{looks}the profile of {vehicle.name} is used, which has its ids and timing")
+        profile = vehicle.profile.scaled(config.profile_windows)
+        return profile, calm if enough else calm[:0], notes
+    if enough:
+        notes.append(f"{looks}its profile was learnt from the other {len(calm)}")
+        return commission(store, calm), calm, notes
+    notes.append(
+        f"{looks}too few are left to learn a profile from, and no known vehicle has its ids and "
+        "timing: each window is compared with those before it"
+    )
+    return None, calm[:0], notes

@@ -6,7 +6,7 @@ or, where no profile may be used, everything that came before the window in the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,19 @@ class VehicleProfile:
     window_spread: npt.NDArray[np.float64]
     windows: int
     """Number of windows it was learnt from."""
+
+    def scaled(self, windows: int) -> "VehicleProfile":
+        """The same habits as if learnt from so many windows, where it was more.
+
+        Detectors know profiles of a certain experience.
+        """
+        share = min(1.0, windows / self.windows)
+        return replace(
+            self,
+            count=self.count * share,
+            transition_count=self.transition_count * share,
+            windows=round(self.windows * share),
+        )
 
 
 def commission(store: GraphStore, windows: npt.NDArray[np.int64]) -> VehicleProfile:
