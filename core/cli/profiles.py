@@ -105,14 +105,14 @@ def compare(capture: Path, vehicles: list[KnownVehicle]) -> dict[str, Any]:
 
     window = WindowConfig()
     try:
-        # A profile is of behaviour: what ids and timing say does not depend on the window.
+        # Ids and intervals hardly depend on the window that a profile was learnt with.
         store = build_graphs(next(iter(read_chunks(capture))), window)
     except ShortCaptureError as error:
         raise CaptureError(f"{capture}: shorter than one window of {window.length}") from error
     start = store.windows(0, min(len(store), STRETCH_WINDOWS))
     match = best_match(vehicles, start)
     odd = odd_windows(start, match.profile if match else None)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for vehicle in vehicles:
         like = likeness(vehicle.profile, start)
         rows.append(
@@ -123,7 +123,7 @@ def compare(capture: Path, vehicles: list[KnownVehicle]) -> dict[str, Any]:
                 "same_vehicle": like.same_vehicle,
             }
         )
-    rows.sort(key=lambda row: -float(row["ids"]) * float(row["timing"]))
+    rows.sort(key=lambda row: -row["ids"] * row["timing"])
     return {
         "capture": str(capture),
         "windows": len(start),

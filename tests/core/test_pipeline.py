@@ -25,6 +25,7 @@ from core.errors import (
     StorageError,
 )
 from core.fusion.agent import FusionAgent
+from core.graphs.profiles import saved_vehicles
 from core.graphs.store import GraphStoreWriter
 from core.pipeline import (
     build_cache,
@@ -457,6 +458,32 @@ class TestUnusualDatasets:
         attacked = cache.by_capture()[f"{ATTACKED}/DoS.csv"]
         assert attacked.window[0] == 0
         assert attacked.label.all()
+
+    def test_a_test_capture_that_starts_under_attack_is_told(self, tmp_path: Path) -> None:
+        root = tmp_path / "start"
+        write(root, f"{CLEAN}/a.csv", recording(0, seed=1))
+        write(root, f"{ATTACKED}/DoS.csv", recording(0, attack="DoS", seed=3))
+        write(root, f"{ATTACKED}/fuzzing.csv", recording(1, attack="fuzzing", seed=4))
+        start = (0.0, 0.5)
+        write(root, f"{TEST_1}/known.csv", recording(0, 2.0, "malfunction", start, seed=5))
+        write(root, f"{TEST_2}/unknown.csv", recording(2, 2.0, "malfunction", start, seed=6))
+        results = go(root, tmp_path)
+        (known,) = (w for w in results["warnings"] if f"{TEST_1}/known.csv: " in w)
+        assert "10 of the first 10 windows look attacked" in known
+        assert "the profile of start-vehicle-1 is used" in known
+        (unknown,) = (w for w in results["warnings"] if f"{TEST_2}/unknown.csv: " in w)
+        assert "no known vehicle has its ids" in unknown
+        assert any("of no vehicle" in w and "unknown.csv" in w for w in results["warnings"])
+        # What is left out of the score is as with a clean start.
+        for folder in (TEST_1, TEST_2):
+            assert results["scenarios"][folder]["commissioning_windows"] == 10
+        vehicles, problems = saved_vehicles(Workspace(tmp_path / "workspace").profiles)
+        assert [v.name for v in vehicles] == ["start-vehicle-1", "start-vehicle-2"]
+        assert [set(v.captures) for v in vehicles] == [
+            {f"{CLEAN}/a.csv"},
+            {f"{ATTACKED}/fuzzing.csv"},
+        ]
+        assert problems == []
 
     @pytest.mark.parametrize("protocol", ["commissioned", "zero-shot"])
     def test_short_captures(self, tmp_path: Path, protocol: str) -> None:
