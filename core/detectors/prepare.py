@@ -92,8 +92,8 @@ def prepare_capture(
 
     ``commissioned``: a profile from the first windows of the capture. In a training capture those
     known to be attacked are passed over; the labels of a test capture are never looked at, but
-    where its start looks attacked (:mod:`core.graphs.contamination`) the profile is learnt from the
-    windows that do not, or is that of a ``known`` vehicle with the same ids and timing.
+    where its start looks attacked (:mod:`core.graphs.contamination`) the profile is that of a
+    ``known`` vehicle with the same ids and timing, or else is learnt from the other windows.
     ``zero-shot``: each window is related to those before it.
     """
     windows = np.arange(len(store))
@@ -139,7 +139,7 @@ def _commissioned(
     calm = chosen[~odd]
     enough = len(calm) >= ENOUGH_WINDOWS
     looks = f"{key}: {odd.sum()} of the first {len(odd)} windows look attacked; "
-    if vehicle and not (enough and 2 * len(calm) >= len(odd)):
+    if vehicle:
         notes.append(f"{looks}the profile of {vehicle.name} is used, which has its ids and timing")
         profile = vehicle.profile.scaled(config.profile_windows)
         return profile, calm if enough else calm[:0], notes
