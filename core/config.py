@@ -137,10 +137,11 @@ class DetectorConfig(Settings):
         4, "cross-fitting: detectors trained without one part of the captures", low=2, high=32
     )
     rehearsals: int = setting(
-        16,
+        -1,
         "stretches of clean training traffic on which attacks are acted out, for the GAT and the "
-        "agent to learn from; 0: only recorded attacks",
-        low=0,
+        "agent to learn from; 0: only recorded attacks; -1: 16 where the protocol is zero-shot, "
+        "else 0",
+        low=-1,
         high=1000,
     )
     batch_size: int = setting(128, "windows per gradient step", low=1, high=65_536)
@@ -152,6 +153,18 @@ class DetectorConfig(Settings):
     )
     device: str = setting("auto", "where to compute", choices=DEVICES)
     seed: int = setting(0, "seed of everything random", low=0, high=2**31 - 1)
+
+    @property
+    def rehearsed(self) -> int:
+        """How many attacks are rehearsed.
+
+        On real captures the GAT's F1 on an attack it had not seen rose from .77 to .99 with them
+        (zero-shot). With a profile the VGAE finds such attacks without, and the agent, used to a
+        GAT that knows most attacks, trusted it too much on those that leave the timing as it is.
+        """
+        if self.rehearsals >= 0:
+            return self.rehearsals
+        return 16 if self.protocol == "zero-shot" else 0
 
 
 @dataclass(frozen=True)

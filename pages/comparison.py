@@ -52,9 +52,11 @@ def show(run_id: str) -> None:
     )
     numbers = groups[name]
     spent = numbers.get("commissioning_windows") or 0
+    rehearsed = numbers.get("rehearsed_windows") or 0
     st.caption(
         f"{count(numbers['windows'])} windows scored, {count(numbers['attack_windows'])} attacked"
         + (f"; {count(spent)} more commissioned the vehicle profiles" if spent else "")
+        + (f"; in {count(rehearsed)} attacks are rehearsed on clean traffic" if rehearsed else "")
     )
     st.dataframe(method_table(numbers), hide_index=True)
     with st.expander("What the columns and methods mean"):

@@ -23,6 +23,7 @@ class PlainGraph(NamedTuple):
     edge_attr: list[list[float]]
     window_attr: list[float]
     y: int
+    attacked_share: float
     attack: str
 
 
@@ -173,6 +174,7 @@ def _graph(
             _mean([frame.novel for frame in window]),
         ],
         y=int(y),
+        attacked_share=sum(frame.label for frame in window) / size,
         attack=max(attack_names, key=lambda name: attacks[name]) if y and attacks else "",
     )
 

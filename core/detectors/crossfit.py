@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.captures.rehearsal import KINDS, TAUGHT
+from core.captures.rehearsal import KINDS
 from core.config import DetectorConfig
 from core.detectors.checkpoint import load_gat, load_vgae, save_detector
 from core.detectors.gat import GAT
@@ -217,7 +217,7 @@ def train_stack(
     """
     graphs = GraphTensors.join([(c.store, c.relative) for c in captures], device)
     offset = np.cumsum([0] + [len(c.store) for c in captures])
-    usable = np.concatenate([c.scored + o for c, o in zip(captures, offset, strict=False)])
+    usable = np.concatenate([c.taught + o for c, o in zip(captures, offset, strict=False)])
     sizes = [len(c.store) for c in captures]
     owner = np.repeat(np.arange(len(captures)), sizes)
     recorded = np.repeat([c.rehearsal is None for c in captures], sizes)
@@ -232,7 +232,6 @@ def train_stack(
     guard = max(1, config.window.overlap)
     count = int(fold.max()) + 1
     kind = np.repeat([_kind(c) for c in captures], sizes)
-    usable = usable[kind[usable] < len(TAUGHT)]
     parts = [usable] + [
         _without(
             fold == n, owner, usable[(kind[usable] < 0) | (kind[usable] % count != n)], label, guard

@@ -18,7 +18,7 @@ from core.graphs.reference import (
     relate_to_past_in_parts,
     relate_to_profile,
 )
-from core.graphs.rehearsed import Rehearsal
+from core.graphs.rehearsed import CLEAR_SHARE, Rehearsal
 from core.graphs.store import GraphStore
 
 LARGEST_COMMISSIONING_SHARE = 1 / 3
@@ -74,6 +74,16 @@ class PreparedCapture:
         for first in range(0, len(self.store), PART_WINDOWS):
             part = self.store.windows(first, min(first + PART_WINDOWS, len(self.store)))
             yield part, relate_to_profile(part, self.profile)
+
+    @property
+    def taught(self) -> npt.NDArray[np.int64]:
+        """Scored windows that a classifier may learn from: all of recorded traffic; of a
+        rehearsal none, or those that are clearly attacked or not attacked at all."""
+        if self.rehearsal is None:
+            return self.scored
+        share = self.store.attacked_share[self.scored]
+        clear = (share == 0) | (share >= CLEAR_SHARE)
+        return self.scored[clear & self.rehearsal.taught]
 
     @property
     def split(self) -> str:

@@ -311,8 +311,8 @@ def _graphs(
     for column, name in ((5, "byte_mean"), (6, "length"), (7, "novel_bytes")):
         window_attr[:, column] = np.add.reduceat(sums[name], starts) / size
 
-    attacked = np.bincount(window[frames.label != 0], minlength=windows)
-    y = (attacked > 0) & (attacked / size >= config.attacked_share)
+    attacked_share = np.bincount(window[frames.label != 0], minlength=windows) / size
+    y = (attacked_share > 0) & (attacked_share >= config.attacked_share)
     return GraphStore(
         node_ptr=node_ptr,
         edge_ptr=edge_ptr,
@@ -322,6 +322,7 @@ def _graphs(
         edge_attr=edge_attr,
         window_attr=window_attr,
         y=y.astype(np.uint8),
+        attacked_share=attacked_share.astype(np.float32),
         attack=_attack(frames.attack, window, y, len(attack_names)),
         start_time=frames.timestamp[first],
         end_time=frames.timestamp[last],

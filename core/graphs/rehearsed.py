@@ -5,7 +5,7 @@ Knows nothing of torch, like :mod:`core.graphs.cached`.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from core.cache.fingerprint import code_version
 from core.captures.dataset import Capture
 from core.captures.frame_table import FrameTable, frames_of
 from core.captures.readers import read_chunks
-from core.captures.rehearsal import KINDS, clean_run, rehearse
+from core.captures.rehearsal import KINDS, TAUGHT, clean_run, rehearse
 from core.config import WindowConfig
 from core.errors import CacheError, ShortCaptureError
 from core.graphs.build import build_graphs_on_disk
@@ -24,9 +24,9 @@ SPLIT = "train_rehearsed"
 """Split folder that rehearsed captures seem to lie in."""
 STRETCH_WINDOWS = 600
 """Windows of traffic that one kind of attack is rehearsed on."""
-ATTACKED_SHARE = 0.03
-"""Of a window's frames from which it counts as attacked, where no more is asked for: the one or two
-frames at the edge of a burst are no lesson but in false alarms."""
+CLEAR_SHARE = 0.03
+"""Of a window's frames: an attack of fewer is no lesson but in false alarms, such as one or two
+frames at the edge of a burst."""
 FEWEST_WINDOWS = 100
 """A stretch with fewer windows than this is no use."""
 
@@ -41,6 +41,11 @@ class Rehearsal:
     half: int
     """Half of the recorded capture that the stretch lies in, 0 or 1: cross-fitting may cut it."""
     number: int
+
+    @property
+    def taught(self) -> bool:
+        """Whether the GAT learns from it, and not only the agent."""
+        return self.kind in TAUGHT
 
     @property
     def key(self) -> str:
@@ -88,7 +93,6 @@ def rehearsed_store(
         return None
     rehearsed = rehearse(table, rehearsal.kind, seed + rehearsal.number)
     try:
-        window = replace(window, attacked_share=max(window.attacked_share, ATTACKED_SHARE))
         return build_graphs_on_disk(iter([rehearsed]), folder, window)
     except ShortCaptureError:
         return None

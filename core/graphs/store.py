@@ -73,6 +73,8 @@ class GraphStore:
     """``[G, len(WINDOW_FEATURES)]``"""
     y: npt.NDArray[np.uint8]
     """``[G]`` 1 where enough frames of the window were attacked (by default, one)."""
+    attacked_share: npt.NDArray[np.float32]
+    """``[G]`` share of the window's frames that were attacked."""
     attack: npt.NDArray[np.int16]
     """``[G]`` index into ``attack_names`` of the most frequent attack; -1 where ``y`` is 0, or the
     attack has no name."""
@@ -126,6 +128,7 @@ class GraphStore:
             edge_attr=self.edge_attr[edges],
             window_attr=self.window_attr[first:last],
             y=self.y[first:last],
+            attacked_share=self.attacked_share[first:last],
             attack=self.attack[first:last],
             start_time=self.start_time[first:last],
             end_time=self.end_time[first:last],

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.captures.rehearsal import KINDS
+from core.config import WindowConfig
 from core.detectors.checkpoint import save_detector, weights_hash
 from core.detectors.crossfit import (
     FINAL,
@@ -19,13 +20,15 @@ from core.detectors.crossfit import (
     score_capture,
     train_stack,
 )
-from core.detectors.prepare import PreparedCapture
+from core.detectors.prepare import PreparedCapture, prepare_capture
 from core.detectors.scoring import clean_thresholds
 from core.errors import CheckpointError, DatasetError
+from core.graphs.build import build_graphs
 from core.graphs.rehearsed import Rehearsal
 from tests.core.detectors.toy import (
     CPU,
     Recorder,
+    attacked_capture,
     config,
     prepared,
     untrained_gat,
@@ -383,3 +386,20 @@ def test_a_fold_leaves_out_kinds_of_attack_and_no_vgae_learns_from_rehearsals(
         unheard = {2, 3} if number == KINDS.index("DoS") % 2 else {4, 5}
         assert seen["fit_gat"][number + 1] == kept - unheard
     assert all(detectors.gat is not None for detectors in (stack.final, *stack.folds))
+
+
+def test_what_is_taught_of_a_rehearsal() -> None:
+    table = attacked_capture(60, slice(30, 50), 0)
+    table.label[100] = 1
+    store = build_graphs(table, WindowConfig(100, 100))
+    assert store.attacked_share[:2].tolist() == [0, np.float32(0.01)]
+    settings = config(protocol="zero-shot")
+
+    def taught(kind: str) -> list[int]:
+        rehearsal = Rehearsal("train_01/a", kind, 0, 0) if kind else None
+        return prepare_capture("train/x", store, settings, rehearsal).taught.tolist()
+
+    everything = list(range(len(store)))
+    assert taught("DoS") == [n for n in everything if n != 1]
+    assert taught("masquerade") == []
+    assert taught("") == everything

@@ -35,6 +35,7 @@ def assert_equal_to_plain(store: GraphStore, table: FrameTable, config: WindowCo
         np.testing.assert_allclose(store.edge_attr[edges], graph.edge_attr, **close)
         np.testing.assert_allclose(store.window_attr[g], graph.window_attr, **close)
         assert store.y[g] == graph.y
+        np.testing.assert_allclose(store.attacked_share[g], graph.attacked_share, rtol=1e-6)
         attack = store.attack_names[store.attack[g]] if store.attack[g] >= 0 else ""
         assert attack == graph.attack
 
