@@ -82,7 +82,8 @@ class FrameComparer:
         frames = len(table)
         payload = _of_width(table.payload, self.width)
         # Grouped by id and in order of time within each group, the frame before is the row above.
-        order = np.argsort(code.astype(np.uint16) if len(ids) <= 65536 else code, kind="stable")
+        # A stable sort takes one pass for each byte of the numbers.
+        order = np.argsort(code.astype(np.min_scalar_type(len(ids))), kind="stable")
         grouped = code[order]
         opens = np.ones(frames, bool)
         np.not_equal(grouped[1:], grouped[:-1], out=opens[1:])
@@ -138,7 +139,8 @@ class FrameComparer:
     ) -> npt.NDArray[np.float64]:
         """Share of novel bytes per frame; only a byte that differs from the one before can be."""
         place = np.flatnonzero(difference.view(np.uint8).reshape(-1) != 0)
-        row, position = place // self.width, place % self.width
+        # The width is 8 or 64: shifts, which are several times faster than divisions.
+        row, position = place >> (self.width.bit_length() - 1), place & (self.width - 1)
         value = words.view(np.uint8).reshape(-1)[place]
         key = slot[row] * (self.width * 256) + position * 256 + value
         seen = self._seen.reshape(-1)
@@ -172,9 +174,8 @@ class FrameComparer:
 
 def identifiers(table: FrameTable) -> npt.NDArray[np.int64]:
     """``[F]`` arbitration ids, with bit 31 set on 29-bit ones."""
-    return table.arbitration_id.astype(np.int64) | (
-        (table.flags & EXTENDED).astype(np.int64) // EXTENDED << 31
-    )
+    extended = (table.flags & EXTENDED) != 0
+    return table.arbitration_id.astype(np.int64) | extended.astype(np.int64) << 31
 
 
 def distinct(

@@ -266,7 +266,7 @@ def _graphs(
     window = np.repeat(np.arange(windows), size)
     # In ascending order, windows one after another and ids within each.
     node_key, node = distinct(window * len(ids) + code, windows * len(ids))
-    node_window, node_code = node_key // len(ids), node_key % len(ids)
+    node_window, node_code = np.divmod(node_key, len(ids))
     node_ptr = np.searchsorted(node_window, np.arange(windows + 1))
     nodes = np.diff(node_ptr)
 
@@ -280,7 +280,7 @@ def _graphs(
     pair[last[:-1]] = nothing
     edge_key, edge = distinct(pair, nothing + 1)
     edges = len(edge_key) - (windows > 1)
-    edge_source, target = edge_key[:edges] // most, edge_key[:edges] % most
+    edge_source, target = np.divmod(edge_key[:edges], most)
     edge_window = node_window[edge_source]
     edge_ptr = np.searchsorted(edge_window, np.arange(windows + 1))
     edge_size = (size - 1)[edge_window]
