@@ -27,10 +27,15 @@ def _executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache-status")
 
 
-def status_of(data: FusionDataConfig, cache: CacheFile, workspace: Workspace) -> Status:
+def status_of(
+    data: FusionDataConfig, cache: CacheFile, workspace: Workspace, wait_s: float = 0.0
+) -> Status:
     """The state of a cache; ``checking`` until the answer is there, so ask again.
 
     Asked anew only when the cache, the detectors or a capture file changes.
+
+    Args:
+        wait_s: seconds to wait for the answer at most.
     """
     if not cache.exists:
         return "missing", ()
@@ -47,7 +52,10 @@ def status_of(data: FusionDataConfig, cache: CacheFile, workspace: Workspace) ->
             check = _checks[key] = _executor().submit(_check, data, workspace)
             for old in list(_checks)[:-MAX_CHECKS]:
                 del _checks[old]
-    return check.result() if check.done() else (CHECKING, ())
+    try:
+        return check.result(wait_s)
+    except TimeoutError:
+        return CHECKING, ()
 
 
 def _check(data: FusionDataConfig, workspace: Workspace) -> Status:

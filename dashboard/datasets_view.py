@@ -1,5 +1,8 @@
 """The parts of the data set page: cache cards, a preview, and the two ways to add captures."""
 
+import itertools
+from collections.abc import Iterator
+
 import streamlit as st
 
 from core.config import FusionConfig, create_fusion_config
@@ -21,28 +24,33 @@ STATUS = {
     "corrupt": ("red", ":material/error:"),
     CHECKING: ("gray", ":material/hourglass_empty:"),
 }
+PATIENCE_S = 0.2
+"""How long a page waits for the state of a cache before it is shown as being checked."""
 
 
 def cache_cards(dataset: str, jobs: JobRegistry) -> None:
     """A card for each protocol's cache; asks again each second while one is being checked."""
-    found = [_status(cache, dataset, jobs)[0] for cache in caches(jobs.workspace, dataset)]
-    every = 1.0 if CHECKING in found else None
-    st.fragment(_cache_cards, run_every=every)(dataset, jobs, CHECKING in found)
+    found = caches(jobs.workspace, dataset)
+    # Most answers are there at once; waiting for them spares the page being made twice.
+    checking = CHECKING in [_status(cache, dataset, jobs, PATIENCE_S)[0] for cache in found]
+    timer = itertools.count() if checking else None
+    st.fragment(_cache_cards, run_every=1.0 if checking else None)(dataset, jobs, timer)
 
 
-def _cache_cards(dataset: str, jobs: JobRegistry, were_checking: bool) -> None:
+def _cache_cards(dataset: str, jobs: JobRegistry, timer: Iterator[int] | None) -> None:
     statuses = []
     found = caches(jobs.workspace, dataset)
     for cache, column in zip(found, st.columns(len(found)), strict=True):
         statuses.append(_status(cache, dataset, jobs)[0])
         with column:
             _cache_card(cache, dataset, jobs)
-    if were_checking and CHECKING not in statuses:
+    # Not in the run that makes the page: a question that it asks would be closed unanswered.
+    if timer is not None and next(timer) and CHECKING not in statuses:
         st.rerun()
 
 
-def _status(cache: CacheFile, dataset: str, jobs: JobRegistry) -> Status:
-    return status_of(_config(dataset, cache.protocol).data, cache, jobs.workspace)
+def _status(cache: CacheFile, dataset: str, jobs: JobRegistry, wait_s: float = 0.0) -> Status:
+    return status_of(_config(dataset, cache.protocol).data, cache, jobs.workspace, wait_s)
 
 
 def _config(dataset: str, protocol: str) -> FusionConfig:

@@ -62,6 +62,10 @@ def test_captures_are_imported_looked_into_and_removed(
     expect(page.get_by_text("Importing")).to_be_visible(timeout=MS)
     expect(page.get_by_text("Nothing is running.")).to_be_visible(timeout=MS)
 
+    cache = workspace.prediction_cache(NAME, "commissioned")
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"made from it")
+
     # The import is catalogued: what is wrong is said without asking.
     choose(page, "Data set", NAME)
     alerts = body(page).get_by_test_id("stAlert")
@@ -87,9 +91,6 @@ def test_captures_are_imported_looked_into_and_removed(
     expect(leak).to_be_visible(timeout=MS)
 
     # Removing asks, and says what hangs on it.
-    cache = workspace.prediction_cache(NAME, "commissioned")
-    cache.parent.mkdir(parents=True)
-    cache.write_bytes(b"made from it")
     body(page).get_by_role("button", name="Remove this data set").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text(NAME)
