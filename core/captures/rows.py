@@ -20,6 +20,8 @@ from core.captures.frame_table import EXTENDED, FrameTable, Skipped
 from core.errors import CaptureError
 
 STANDARD_MAX, EXTENDED_MAX = 0x7FF, 0x1FFF_FFFF
+FD_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64)
+"""Payload bytes of a CAN FD frame, by its DLC."""
 MOST_ATTACKS, MOST_BUSES = 1000, 100
 EXAMPLES_PER_REASON = 3
 EXAMPLE_LENGTH = 120

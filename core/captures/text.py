@@ -357,6 +357,12 @@ def read_lines(
     yield concatenate(parts)
 
 
+def share_of_lines(head: bytes, pattern: re.Pattern[str]) -> float:
+    """Share of the first lines of a file, blank ones aside, that a pattern matches whole."""
+    lines = [line for line in head.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
+    return sum(bool(pattern.fullmatch(line)) for line in lines) / max(len(lines), 1)
+
+
 def nothing_fast(lines: Lines) -> tuple[Columns, Mask]:
     """For :func:`read_lines`: no line is read in columns, each goes to ``exact``."""
     return Columns.empty(len(lines)), np.zeros(len(lines), bool)

@@ -27,6 +27,7 @@ from core.captures.rows import (
     ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
+    FD_LENGTHS,
     STANDARD_MAX,
     BadLine,
     Buses,
@@ -48,7 +49,6 @@ from core.captures.text import (
 )
 
 NAME = "vector-asc"
-FD_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64)
 
 _HEADER = re.compile(
     r"\s*(date\b|base\s+(hex|dec)|(no\s+)?internal\s+events|//|(begin|end)\s+trigger|;|#).*", re.I

@@ -44,6 +44,7 @@ from core.captures.text import (
     read_lines,
     read_words,
     see_buses,
+    share_of_lines,
     split_words,
     within,
 )
@@ -61,8 +62,7 @@ _LINE = re.compile(
 
 def sniff(head: bytes) -> float:
     """Share of the first lines that look like this format."""
-    lines = [line for line in head.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
-    return sum(bool(_LINE.fullmatch(line)) for line in lines) / max(len(lines), 1)
+    return share_of_lines(head, _LINE)
 
 
 def read(path: Path) -> FrameTable:

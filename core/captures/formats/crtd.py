@@ -33,7 +33,7 @@ from core.captures.rows import (
     exact_id,
     exact_timestamp,
 )
-from core.captures.text import Lines, distinct, read_lines, read_words, split_words
+from core.captures.text import Lines, distinct, read_lines, read_words, share_of_lines, split_words
 
 NAME = "crtd"
 
@@ -45,8 +45,7 @@ _LINE = re.compile(
 
 def sniff(head: bytes) -> float:
     """Share of the first lines that look like this format."""
-    lines = [line for line in head.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
-    return sum(bool(_LINE.fullmatch(line)) for line in lines) / max(len(lines), 1)
+    return share_of_lines(head, _LINE)
 
 
 def read(path: Path) -> FrameTable:

@@ -24,6 +24,7 @@ from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
     ALL_FRAMES,
     CHUNK_FRAMES,
+    FD_LENGTHS,
     STANDARD_MAX,
     BadLine,
     Buses,
@@ -49,7 +50,6 @@ from core.captures.text import (
 )
 
 NAME = "peak-trc"
-FD_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64)
 UNIX_EPOCH_DAYS = 25569
 """1970-01-01 in days since 1899-12-30."""
 COLUMNS = {
