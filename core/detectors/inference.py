@@ -14,7 +14,7 @@ from torch.nn.functional import embedding_bag, leaky_relu, relu, softplus
 from torch_geometric.nn import GATv2Conv, GINEConv
 
 from core.detectors.gat import GAT
-from core.detectors.vgae import VGAE
+from core.detectors.vgae import FRAME_SHARE, VGAE
 from core.graphs.tensors import SortedWindows
 
 
@@ -56,10 +56,12 @@ def error_components(vgae: VGAE, windows: SortedWindows) -> Tensor:
     kl = 0.5 * (z.square() + log_variance.exp() - 1 - log_variance).mean(1)
 
     node_mean, kl_mean = _mean(torch.stack([node, kl], dim=1), windows.node_ptr).unbind(1)
+    frame_mean = _sum((node * windows.x[:, FRAME_SHARE])[:, None], windows.node_ptr)[:, 0]
     edge_mean, link_mean = _mean(torch.stack([edge, link], dim=1), windows.edge_ptr).unbind(1)
     columns = [
         node_mean,
         _maximum(node[:, None], windows.node_ptr)[:, 0],
+        frame_mean,
         edge_mean,
         _maximum(edge[:, None], windows.edge_ptr)[:, 0],
         link_mean,
@@ -147,6 +149,11 @@ def _both_ends(rows: Tensor, per_node: int, windows: SortedWindows) -> Tensor:
 def _mean(rows: Tensor, pointer: Tensor) -> Tensor:
     """``[B, C]`` mean of the rows from one pointer to the next."""
     return embedding_bag(torch.arange(len(rows)), rows, pointer[:-1], mode="mean")
+
+
+def _sum(rows: Tensor, pointer: Tensor) -> Tensor:
+    """``[B, C]`` sum of the rows from one pointer to the next."""
+    return embedding_bag(torch.arange(len(rows)), rows, pointer[:-1], mode="sum")
 
 
 def _maximum(rows: Tensor, pointer: Tensor) -> Tensor:
