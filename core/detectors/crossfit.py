@@ -32,7 +32,7 @@ from core.detectors.checkpoint import load_gat, load_vgae, save_detector
 from core.detectors.folds import folds_of, why_not
 from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
-from core.detectors.scoring import attack_log_odds, error_components
+from core.detectors.scoring import attack_log_odds, error_components, outputs
 from core.detectors.training import Course, best_epoch, fit_gat, fit_vgae
 from core.detectors.vgae import VGAE
 from core.errors import CheckpointError, DatasetError
@@ -144,9 +144,9 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
     with undisturbed():
         for part in capture.parts():
             graphs = GraphTensors.join([part], device)
-            errors.append(error_components(vgae, graphs))
-            if gat is not None:
-                odds.append(attack_log_odds(gat, graphs))
+            error, *found = outputs([vgae] if gat is None else [vgae, gat], graphs)
+            errors.append(error)
+            odds += found
     evidence = Evidence(np.concatenate(errors), np.concatenate(odds) if odds else None)
     distance = deviation_of(detectors.vgae, capture, evidence)[capture.scored]
     thresholds = vgae.thresholds.double().cpu().numpy()

@@ -3,22 +3,23 @@
 What scores are made of that is in :mod:`core.detectors.calibration`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from typing import TypeVar
 
 import joblib
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch
 
-from core.detectors import inference
 from core.detectors.gat import GAT
+from core.detectors.inference import FastGAT, FastVGAE
 from core.detectors.vgae import COMPONENTS, VGAE
-from core.graphs.tensors import GraphTensors, SortedWindows
+from core.graphs.tensors import GraphTensors
 from core.undisturbed import undisturbed
+
+T = TypeVar("T")
 
 BATCH = 512
 """Windows scored at once on a GPU."""
@@ -28,31 +29,36 @@ BATCH_EDGES = 8192
 
 def error_components(model: VGAE, graphs: GraphTensors) -> npt.NDArray[np.float64]:
     """``[G, len(COMPONENTS)]`` log reconstruction errors of every window."""
-    if not len(graphs):
-        return np.empty((0, len(COMPONENTS)))
-    return _scores(model.components, partial(inference.error_components, model), graphs)
+    (components,) = outputs([model], graphs)
+    return components
 
 
 def attack_log_odds(model: GAT, graphs: GraphTensors) -> npt.NDArray[np.float64]:
     """``[G]`` log-odds that a window holds an attack."""
-    if not len(graphs):
-        return np.empty(0)
-    return _scores(model, partial(inference.log_odds, model), graphs)
+    (log_odds,) = outputs([model], graphs)
+    return log_odds
 
 
 @torch.inference_mode()
-def _scores(
-    on_device: Callable[[Batch], Tensor],
-    on_cpu: Callable[[SortedWindows], Tensor],
-    graphs: GraphTensors,
-) -> npt.NDArray[np.float64]:
-    """``[G, ...]`` scores of all windows; on a CPU by as many threads as there are cores."""
+def outputs(models: Sequence[VGAE | GAT], graphs: GraphTensors) -> list[npt.NDArray[np.float64]]:
+    """Each model's errors ``[G, len(COMPONENTS)]`` or log-odds ``[G]`` of all windows.
+
+    Every batch is gathered once for all models; on a CPU by as many threads as there are cores.
+    """
+    if not len(graphs):
+        return [np.empty((0, len(COMPONENTS)) if isinstance(m, VGAE) else 0) for m in models]
     if graphs.y.device.type != "cpu":
         index = torch.arange(len(graphs), device=graphs.y.device)
-        parts = [on_device(graphs.gather(i)) for i in index.split(BATCH)]
+        on_device = [m.components if isinstance(m, VGAE) else m for m in models]
+        parts = [_all(on_device, graphs.gather(i)) for i in index.split(BATCH)]
     else:
+        fast = [FastVGAE(m) if isinstance(m, VGAE) else FastGAT(m) for m in models]
         # Whole batches side by side: the tensors of one are too small to be shared out.
         with undisturbed(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
             bounds = graphs.stretches(BATCH_EDGES)
-            parts = list(pool.map(lambda pair: on_cpu(graphs.sorted_windows(*pair)), bounds))
-    return torch.cat(parts).double().cpu().numpy()
+            parts = list(pool.map(lambda pair: _all(fast, graphs.sorted_windows(*pair)), bounds))
+    return [torch.cat(some).double().cpu().numpy() for some in zip(*parts, strict=True)]
+
+
+def _all(functions: Sequence[Callable[[T], Tensor]], batch: T) -> list[Tensor]:
+    return [function(batch) for function in functions]
