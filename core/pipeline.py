@@ -130,7 +130,9 @@ def _rehearsed(
     train = [c for c in prepared if c.split.startswith("train_")]
     usable = [c.key for c in train if not c.store.y.any()] or [c.key for c in train]
     by_key = {capture.key: capture for capture in captures}
-    for rehearsal in plan_rehearsals(usable, config.rehearsed, config.seed):
+    for rehearsal in plan_rehearsals(
+        usable, config.rehearsals, config.seed, config.rehearsals_for_gat
+    ):
         reporter.check()
         capture = by_key[rehearsal.of]
         store = rehearsed_store(rehearsal, capture, config.window, workspace, config.seed)
@@ -366,7 +368,7 @@ def _cache(
         "warnings": warnings,
     }
     with _timed(seconds, "cache"):
-        builder = PredictionCacheBuilder(stack, captures, config.detector.folds, device)
+        builder = PredictionCacheBuilder(stack, captures, config.detector, device)
         return builder.build(path, metadata, reporter)
 
 

@@ -17,7 +17,7 @@ from torch_geometric.nn import GATv2Conv, GINEConv
 
 from core.detectors.gat import GAT
 from core.detectors.graph_model import CLIP, GraphModel
-from core.detectors.vgae import VGAE
+from core.detectors.vgae import FRAME_SHARE, VGAE
 from core.graphs.tensors import SortedWindows
 
 LOG2_E = 1 / math.log(2)
@@ -92,10 +92,12 @@ class FastVGAE:
         kl = _row_mean(z.square().add_(log_variance.exp()).sub_(log_variance).sub_(1)).mul_(0.5)
 
         node_mean, kl_mean = _mean(torch.stack([node, kl], dim=1), windows.node_ptr).unbind(1)
+        frame_mean = _mean((node * windows.x[:, FRAME_SHARE])[:, None], windows.node_ptr)[:, 0]
         edge_mean, link_mean = _mean(torch.stack([edge, link], dim=1), windows.edge_ptr).unbind(1)
         columns = [
             node_mean,
             _largest(node, windows.node_ptr),
+            frame_mean.mul_(windows.node_ptr.diff()),
             edge_mean,
             _largest(edge, windows.edge_ptr),
             link_mean,

@@ -1,4 +1,7 @@
-"""From graphs to the two scores: reductions over the whole batch, no loop over windows."""
+"""From graphs to what the two networks say: whole batches, no loop over windows.
+
+What scores are made of that is in :mod:`core.detectors.calibration`.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from core.detectors.gat import GAT
 from core.detectors.inference import FastGAT, FastVGAE
-from core.detectors.vgae import COMPONENTS, EXPERIENCE, VGAE
+from core.detectors.vgae import COMPONENTS, VGAE
 from core.graphs.tensors import GraphTensors
 from core.undisturbed import undisturbed
 
@@ -22,12 +25,6 @@ BATCH = 512
 """Windows scored at once on a GPU."""
 BATCH_EDGES = 8192
 """Edges scored at once by each core: what fits in its cache, and some more."""
-SPREAD_FLOOR = 0.05
-"""Spread of a log error below which a difference counts as noise."""
-CLEAN_QUANTILE = 0.99
-"""Share of clean windows, not trained on, that should score below 0.5."""
-FEW_WINDOWS = 20
-"""A stage with fewer clean windows than this has no threshold of its own."""
 
 
 def error_components(model: VGAE, graphs: GraphTensors) -> npt.NDArray[np.float64]:
@@ -65,67 +62,3 @@ def outputs(models: Sequence[VGAE | GAT], graphs: GraphTensors) -> list[npt.NDAr
 
 def _all(functions: Sequence[Callable[[T], Tensor]], batch: T) -> list[Tensor]:
     return [function(batch) for function in functions]
-
-
-def probability(log_odds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Logistic function, without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * log_odds))
-
-
-def center_and_spread(
-    components: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Median and scaled median absolute deviation of clean windows' components, per component."""
-    center = np.median(components, axis=0)
-    spread = 1.4826 * np.median(np.abs(components - center), axis=0)
-    return center, spread + SPREAD_FLOOR
-
-
-def deviation(
-    components: npt.NDArray[np.float64],
-    center: npt.NDArray[np.float64],
-    spread: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """``[G]`` root mean square, over the components, of how far each lies above normal.
-
-    A window reconstructed better than usual is not anomalous: only excess counts.
-    """
-    excess = np.maximum((components - center) / spread, 0.0)
-    return np.sqrt((excess**2).mean(axis=1))
-
-
-def anomaly_score(
-    deviations: npt.NDArray[np.float64], thresholds: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Map deviations ``[G]`` to [0, 1], with 0.5 at the threshold: ``d^2 / (d^2 + t^2)``."""
-    square = deviations**2
-    return square / (square + thresholds**2)
-
-
-def calibrate(model: VGAE, clean: npt.NDArray[np.float64]) -> None:
-    """Set the model's own center and spread from clean windows' components ``[G, C]``."""
-    center, spread = center_and_spread(clean)
-    model.component_center.copy_(torch.from_numpy(center))
-    model.component_spread.copy_(torch.from_numpy(spread))
-
-
-def stage(experience: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """``[G]`` index into :data:`EXPERIENCE` for the number of windows that each one's reference
-    was learnt from."""
-    return np.searchsorted(EXPERIENCE, experience, side="right") - 1
-
-
-def clean_thresholds(
-    deviations: npt.NDArray[np.float64], experience: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """``[len(EXPERIENCE)]`` deviation that :data:`CLEAN_QUANTILE` of clean, held-out windows of
-    each stage stay below; never rising from one stage to the next."""
-    stages = stage(experience)
-    parts = [deviations[stages == number] for number in range(len(EXPERIENCE))]
-    thresholds = np.array(
-        [
-            np.quantile(part if len(part) >= FEW_WINDOWS else deviations, CLEAN_QUANTILE)
-            for part in parts
-        ]
-    )
-    return np.maximum(np.maximum.accumulate(thresholds[::-1])[::-1], 1e-6)
