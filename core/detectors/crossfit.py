@@ -5,7 +5,7 @@ that it was trained on, and on those it looks better than it is.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,14 @@ from core.detectors.folds import folds_of, why_not
 from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
 from core.detectors.scoring import attack_log_odds, error_components, outputs
-from core.detectors.training import Course, best_epoch, fit_gat, fit_vgae
+from core.detectors.training import (
+    Course,
+    GATModule,
+    VGAEModule,
+    best_epoch,
+    fit_gat,
+    fit_vgae,
+)
 from core.detectors.vgae import VGAE
 from core.errors import CheckpointError, DatasetError
 from core.files import atomic_path
@@ -181,17 +188,29 @@ def departure_of(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> npt.
     return (evidence.log_odds - center) / expected_spread(spread, _numbers(gat.odds_usual))
 
 
+Lessons = Callable[[int], tuple[Callable[..., VGAEModule], Callable[..., GATModule]]]
+"""Fold (or :data:`FINAL`) -> the modules that its VGAE and its GAT are trained by."""
+
+
+def _from_data(fold: int) -> tuple[Callable[..., VGAEModule], Callable[..., GATModule]]:
+    return VGAEModule, GATModule
+
+
 def train_stack(
     captures: Sequence[PreparedCapture],
     config: DetectorConfig,
     device: torch.device,
     reporter: Reporter,
+    lessons: Lessons = _from_data,
 ) -> DetectorStack:
     """Train a pair of detectors per fold and the final ones, and calibrate them.
 
     The folds' detectors are trained first. The captures that they left out say after how many
     epochs training should end, where the anomaly score is 0.5, and what a log-odds means; the
     final detectors, trained on all captures, take that over.
+
+    Args:
+        lessons: fold -> what its detectors learn by.
 
     Raises:
         DatasetError: if there is no clean window to learn from.
@@ -235,7 +254,8 @@ def train_stack(
 
     def vgae_course(number: int, epochs: int | None = None) -> Course[VGAE]:
         known, held = (some[clean[some]] for some in (parts[number], left_out[number]))
-        return fit_vgae(graphs, known, held, config, listener(number), epochs)
+        by, _ = lessons(number - 1)
+        return fit_vgae(graphs, known, held, config, listener(number), epochs, by)
 
     def gat_course(number: int, epochs: int | None = None) -> Course[GAT] | None:
         part = parts[number]
@@ -246,8 +266,9 @@ def train_stack(
         anomaly = deviation(
             errors[number][part], *center_and_spread(errors[number][part[clean[part]]])
         )
+        _, by = lessons(number - 1)
         held = left_out[number]
-        return fit_gat(graphs, part, held, config, listener(number), epochs, anomaly)
+        return fit_gat(graphs, part, held, config, listener(number), epochs, anomaly, by)
 
     courses = [vgae_course(n) for n in range(1, len(parts))]
     epoch = best_epoch(courses)
