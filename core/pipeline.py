@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from core.detectors.checkpoint import load_gat, load_vgae, save_detector
 from core.detectors.crossfit import Detectors, DetectorStack, train_stack
 from core.detectors.distillation import LARGEST_SHARE, lessons_of, student_settings
 from core.detectors.prepare import PreparedCapture, prepare_capture
+from core.detectors.protocol import further_kinds
 from core.device import resolve_device
 from core.errors import CacheError, CheckpointError, ConfigError, DatasetError
 from core.evaluation.comparison import compare
@@ -393,7 +395,9 @@ def _cache(
     given = [file for file in (config.autoencoder, config.classifier) if file]
     if missing := [file for file in given if not Path(file).is_file()]:
         raise CheckpointError(f"{missing[0]}: no such checkpoint")
-    untrained = len(given) < 2 and detector_status(dataset, config.detector, workspace)
+    further_kinds(config.detector)  # Before the work, which would be in vain.
+    own = len(given) < 2 or config.detector.extra_names
+    untrained = own and detector_status(dataset, config.detector, workspace)
     status, reasons = cache_status(dataset, config, workspace)
     if status == "fresh" and (not untrained or untrained[0] == "fresh"):
         try:
@@ -451,7 +455,7 @@ def _stack(
     """The detectors given by the user, or those of the data set, trained if need be."""
     vgae = load_vgae(Path(config.autoencoder)) if config.autoencoder else None
     gat = load_gat(Path(config.classifier)) if config.classifier else None
-    if vgae and gat:
+    if vgae and gat and not config.detector.extra_names:
         return DetectorStack(Detectors(vgae, gat))
     folder = workspace.detectors(dataset.name, config.detector.protocol)
     status, reasons = detector_status(dataset, config.detector, workspace)
@@ -470,7 +474,7 @@ def _stack(
         return stack
 
     def with_given(detectors: Detectors) -> Detectors:
-        return Detectors(vgae or detectors.vgae, gat or detectors.gat)
+        return replace(detectors, vgae=vgae or detectors.vgae, gat=gat or detectors.gat)
 
     return DetectorStack(with_given(stack.final), tuple(map(with_given, stack.folds)))
 

@@ -57,6 +57,7 @@ def student_settings(config: DetectorConfig, share: float = LARGEST_SHARE) -> De
 
     small = replace(
         config,
+        extra="",
         vgae=_widest(VGAE, config.vgae, vgae, share),
         gat=_widest(GAT, config.gat, gat, share),
     )
