@@ -59,8 +59,9 @@ def fuse_scores(
 ) -> dict[str, Any]:
     """Train on a table of scores and write all outputs into ``out``.
 
-    Written: ``fusion_agent.pth``, ``fusion_policy.npy``, ``policy_map.arrow``, ``checkpoints/``,
-    ``logs/fusion_<table>/version_N/`` and ``summary.json``. In the summary, ``transitions`` counts
+    Written: ``fusion_agent.pth``, ``fusion_policy.npy``, ``policy_map.arrow``,
+    ``policy_epochs.arrow``, ``checkpoints/``, ``logs/fusion_<table>/version_N/`` and
+    ``summary.json``. In the summary, ``transitions`` counts
     the transitions learnt from (updates times batch size), rewards are means per held-out window,
     the best fixed alpha is the one that is best in training, and ``gap_closed`` is null where the
     better single detector is as good as any alpha could be.
@@ -90,6 +91,7 @@ def fuse_scores(
         checkpoints=out / "checkpoints",
         log_root=out / "logs",
         log_name=f"fusion_{scores.stem}",
+        policy_epochs=out / "policy_epochs.arrow",
         reporter=reporter,
     )
     summary = training_summary(trained, train, validation, config)

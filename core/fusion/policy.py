@@ -153,9 +153,10 @@ def policy_history(
     if path is None:
         yield None
         return
-    temporary = path.parent / f".{path.stem}-{os.getpid()}-{os.urandom(4).hex()}{path.suffix}"
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{path.stem}-{os.getpid()}-{os.urandom(4).hex()}{path.suffix}"
         history = PolicyHistory(temporary, grid, encoder)
         try:
             yield history
@@ -165,4 +166,5 @@ def policy_history(
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

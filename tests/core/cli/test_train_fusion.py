@@ -60,6 +60,9 @@ def test_everything_is_written(
     assert np.load(out / "fusion_policy.npy").shape == (50, 50)
     assert len(pd.read_feather(out / "policy_map.arrow")) == 2500
     assert pd.read_feather(out / "policy_map.arrow")["windows"].sum() == 2000
+    epochs = pd.read_feather(out / "policy_epochs.arrow")
+    assert epochs["epoch"].tolist() == list(range(len(epochs)))
+    assert epochs["alpha"].map(len).unique().tolist() == [2500]
     assert (out / "logs" / "fusion_scores" / "version_0" / "metrics.csv").is_file()
     assert (out / "checkpoints" / "last.ckpt").is_file()
     printed = capsys.readouterr()

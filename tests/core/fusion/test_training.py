@@ -50,8 +50,12 @@ class Recorder(SilentReporter):
     def __init__(self, stop_at: int | None = None) -> None:
         self.points: list[dict[str, float]] = []
         self.fractions: list[float] = []
+        self.logs: list[str] = []
         self.checks = 0
         self.stop_at = stop_at
+
+    def log(self, message: str) -> None:
+        self.logs.append(message)
 
     def metrics(self, step: str, values: Mapping[str, float]) -> None:
         assert step == "fusion"
