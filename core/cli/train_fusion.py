@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from core.config import DEVICES, FusionConfig, override
+from core.errors import StorageError
 from core.files import write_json
 from core.progress import Reporter, StreamReporter
 
 HELP = "train a fusion agent on a table of two detectors' scores"
+OUTPUTS = (
+    *("summary.json", "fusion_agent.pth", "fusion_policy.npy", "policy_map.arrow"),
+    *("policy_epochs.arrow", "checkpoints", "logs"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the split, the weights and the sampling"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="SETTING=VALUE",
+        help="any setting in Hydra's notation, such as agent.miss_cost=5",
     )
 
 
@@ -51,6 +62,10 @@ def run(args: argparse.Namespace) -> None:
             "training.seed": args.seed,
         },
     )
+    if args.overrides:
+        from core.presets import apply_overrides
+
+        config = apply_overrides(config, args.overrides)
     fuse_scores(args.scores, args.out, config, StreamReporter())
 
 
@@ -68,7 +83,14 @@ def fuse_scores(
 
     Returns:
         The summary.
+
+    Raises:
+        StorageError: if ``out`` holds such outputs already, or cannot be written.
     """
+    if taken := [name for name in OUTPUTS if (out / name).exists()]:
+        raise StorageError(
+            f"{out} holds {taken[0]} of an earlier run; expected a new or empty folder for --out"
+        )
     # Torch and Lightning take seconds to load, which --help need not wait for.
     from core.cache.predictions import FusionPredictionCache
     from core.evaluation.summary import training_summary
