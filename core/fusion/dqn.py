@@ -37,8 +37,7 @@ class Batch(NamedTuple):
 
     def part(self, rows: slice) -> "Batch":
         """Some of the transitions."""
-        tensors = {name: t[rows] for name, t in self._asdict().items() if t is not None}
-        return self._replace(**tensors)
+        return Batch._make(None if tensor is None else tensor[rows] for tensor in self)
 
 
 @dataclass
@@ -129,7 +128,7 @@ def learn(learner: Learner, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     loss, errors = loss_of(learner, batch)
     gradients = torch.autograd.grad(loss, list(learner.q_network.parameters()))
     gradient = torch.cat([part.reshape(-1) for part in gradients])
-    limit = learner.agent_cfg.grad_clip / (gradient.norm() + 1e-6)
+    limit = learner.agent_cfg.grad_clip / (torch.linalg.vector_norm(gradient) + 1e-6)
     learner.weights.grad = gradient.mul_(limit.clamp(max=1.0))
     learner.optimizer.step()
     return loss.detach(), errors

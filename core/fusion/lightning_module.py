@@ -35,7 +35,7 @@ CHUNK_TRANSITIONS = 65_536
 """Transitions prepared at once: some tens of megabytes, some tens of milliseconds on one core."""
 EVALUATION_ROWS = 65_536
 """Windows evaluated at once."""
-TRAINING_REWARD_ROWS = 8192
+TRAINING_REWARD_ROWS = 2048
 """Training windows that the training reward is the mean over, at most."""
 
 
