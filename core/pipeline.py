@@ -204,8 +204,9 @@ def train_fusion(
     Args:
         dataset: taken instead of the one that ``config`` names.
 
-    Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy`` and
-    ``policy_map.arrow`` into ``run_dir``; agent, policy, checkpoints and logs into the workspace.
+    Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy,
+    policy_map.arrow`` and ``policy_epochs.arrow`` into ``run_dir``; agent, policy, checkpoints and
+    logs into the workspace.
 
     Returns:
         What ``results.json`` holds.
@@ -231,6 +232,7 @@ def train_fusion(
             checkpoints=workspace.checkpoints(dataset.name),
             log_root=workspace.logs,
             log_name=f"fusion_{dataset.name}",
+            policy_epochs=run_dir / "policy_epochs.arrow",
             reporter=reporter,
         )
     with _timed(seconds, "compare"):
@@ -245,6 +247,7 @@ def train_fusion(
     warnings = [*dataset.warnings, *cache.metadata["warnings"], *comparison.results["warnings"]]
     for warning in warnings:
         reporter.log(f"warning: {warning}")
+    warnings += trained.warnings  # Told when they came up.
     comparison.results["validation"]["rehearsed_windows"] = _rehearsed_windows(validation)
     results = {
         "dataset": dataset.name,

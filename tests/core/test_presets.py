@@ -7,7 +7,9 @@ from core.config import FusionConfig, create_fusion_config
 from core.errors import ConfigError
 from core.presets import (
     apply_overrides,
+    check_launcher,
     expand_sweep,
+    launcher_options,
     list_presets,
     preset,
     run_sweep,
@@ -90,6 +92,41 @@ def test_a_sweep_is_every_combination_in_order():
     ]
     assert {c.training.max_epochs for c in configs} == {2}
     assert swept(overrides) == ["agent.gamma", "training.seed"]
+
+
+def test_options_of_the_launcher_are_no_settings():
+    overrides = ["hydra.launcher.partition=gpu", "agent.gamma=0,0.5"]
+    assert launcher_options(overrides) == (["agent.gamma=0,0.5"], ["hydra.launcher.partition=gpu"])
+    assert swept(overrides) == ["agent.gamma"]
+    assert len(expand_sweep(FusionConfig(), overrides)) == 2
+
+
+def test_a_launcher_that_is_not_there_is_refused_with_the_way_to_get_it(monkeypatch):
+    with pytest.raises(ConfigError, match="no launcher 'k8s'; there are joblib, slurm"):
+        check_launcher("k8s")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for launcher, extra in (("slurm", "slurm"), ("submitit-local", "submitit"), ("ray", "ray")):
+        with pytest.raises(ConfigError, match=rf"not installed; expected .*'\.\[{extra}\]'"):
+            check_launcher(launcher)
+
+
+def test_slurm_needs_a_cluster(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigError, match="no srun"):
+        check_launcher("slurm")
+
+
+@pytest.mark.slow
+def test_jobs_are_submitted_as_a_cluster_would(tmp_path):
+    pytest.importorskip("submitit")
+    config = create_fusion_config("x")
+    overrides = ["agent.gamma=0,0.5", "hydra.launcher.timeout_min=5"]
+    results = run_sweep(config, overrides, where, tmp_path, 2, "submitit-local")
+    assert [found.agent.gamma for *_, found in results] == [0.0, 0.5]
+    assert len({process for process, *_ in results} | {os.getpid()}) == 3
+    with pytest.raises(ConfigError, match=r"launcher submitit-local: Could not override"):
+        run_sweep(config, ["hydra.launcher.bogus=5"], where, tmp_path, 2, "submitit-local")
 
 
 def test_one_bad_value_refuses_the_whole_sweep():
