@@ -33,7 +33,7 @@ from core.captures.readers import read_capture
 from core.captures.simulator import simulate_recording, simulate_vehicle
 from core.config import GATConfig, VGAEConfig, WindowConfig, create_fusion_config
 from core.detectors.gat import GAT
-from core.detectors.scoring import attack_log_odds, error_components
+from core.detectors.scoring import outputs
 from core.detectors.vgae import VGAE
 from core.device import resolve_device
 from core.fusion.policy import policy_map
@@ -158,8 +158,7 @@ def _scoring(table: FrameTable, device: torch.device) -> Measured:
 
     def score() -> None:
         graphs = GraphTensors.join([(store, relative)], device)
-        error_components(vgae, graphs)
-        attack_log_odds(gat, graphs)
+        outputs([vgae, gat], graphs)
 
     @torch.inference_mode()
     def score_plainly(windows: int) -> None:
