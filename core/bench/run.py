@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch, Data
 
+from core.bench.asc_spellings import ASC_SPELLINGS
 from core.bench.libraries import LIBRARIES
 from core.bench.plain_dqn import train_plainly
 from core.bench.plain_graphs import build_graphs_plainly
@@ -54,7 +55,7 @@ PLAIN_READERS = {
     "candump": read_candump_plainly,
 }
 PLAIN_FRAMES = 20_000
-LIBRARY_FRAMES = 200_000
+LIBRARY_FRAMES, SPELLING_FRAMES = 200_000, 50_000
 PLAIN_UPDATES = 60
 
 
@@ -77,7 +78,8 @@ def bench(
 
     Returns:
         ``frames_per_s`` (captures to graphs), ``parse_frames_per_s`` (per format),
-        ``share_of_library_time`` (per format that a library reads), ``graphs_per_s``
+        ``share_of_library_time`` (per format that a library reads, and per spelling of ASC files),
+        ``graphs_per_s``
         (both detectors' scores, per second of CPU time), ``graphs_per_s_all_cores`` (by the wall
         clock), ``updates_per_s``, ``transitions_per_s``, ``policy_ms`` (50 x 50 map); the same
         under ``plain`` and ``ratio``; ``scale`` (:func:`core.bench.scale
@@ -133,10 +135,10 @@ def _parsing(table: FrameTable, device: torch.device) -> Measured:
 
 
 def _parsing_with_libraries(table: FrameTable, device: torch.device) -> Measured:
-    few = _first(table, LIBRARY_FRAMES)
     fast, plain = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, library in LIBRARIES.items():
+        for name, library in {**LIBRARIES, **ASC_SPELLINGS}.items():
+            few = _first(table, SPELLING_FRAMES if name in ASC_SPELLINGS else LIBRARY_FRAMES)
             path = Path(folder, f"bench{library.suffix}")
             library.write(few, path)
             best_time = _best_time
