@@ -7,7 +7,10 @@
 The command lines, the dashboard's jobs and the tests all call these functions.
 """
 
+import hashlib
+import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -422,9 +425,14 @@ def _train(
             f"{config.detector.window.length}"
         )
     device = resolve_device(config.detector.device)
-    stack = train_stack(captures, config.detector, device, reporter)
     folder = workspace.detectors(dataset.name, config.detector.protocol)
-    stack.save(folder, detector_fingerprint(dataset, config.detector))
+    fingerprint = detector_fingerprint(dataset, config.detector)
+    digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
+    unfinished = folder.parent / f".{folder.name}-unfinished" / digest
+    stack = train_stack(captures, config.detector, device, reporter, unfinished)
+    stack.save(folder, fingerprint)
+    # With it go those of other settings, which nobody went on with.
+    shutil.rmtree(unfinished.parent, ignore_errors=True)
     return folder
 
 

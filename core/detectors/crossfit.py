@@ -34,6 +34,7 @@ from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
 from core.detectors.scoring import attack_log_odds, error_components, outputs
 from core.detectors.training import Course, best_epoch, fit_gat, fit_vgae
+from core.detectors.unfinished import kept
 from core.detectors.vgae import VGAE
 from core.errors import CheckpointError, DatasetError
 from core.files import atomic_path
@@ -186,12 +187,17 @@ def train_stack(
     config: DetectorConfig,
     device: torch.device,
     reporter: Reporter,
+    unfinished: Path | None = None,
 ) -> DetectorStack:
     """Train a pair of detectors per fold and the final ones, and calibrate them.
 
     The folds' detectors are trained first. The captures that they left out say after how many
     epochs training should end, where the anomaly score is 0.5, and what a log-odds means; the
     final detectors, trained on all captures, take that over.
+
+    Args:
+        unfinished: folder that trained networks are kept in until all are, of the same captures,
+            settings and code: a training that was stopped goes on with those that are there.
 
     Raises:
         DatasetError: if there is no clean window to learn from.
@@ -235,10 +241,15 @@ def train_stack(
 
     def vgae_course(number: int, epochs: int | None = None) -> Course[VGAE]:
         known, held = (some[clean[some]] for some in (parts[number], left_out[number]))
-        return fit_vgae(graphs, known, held, config, listener(number), epochs)
+        return kept(
+            unfinished and unfinished / f"vgae_{number}.safetensors",
+            lambda: VGAE(config.vgae),
+            lambda: fit_vgae(graphs, known, held, config, listener(number), epochs),
+            device,
+        )
 
     def gat_course(number: int, epochs: int | None = None) -> Course[GAT] | None:
-        part = parts[number]
+        part, held = parts[number], left_out[number]
         if not label[part].any():
             which = " ".join(filter(None, ("GAT", f"fold {number}" if number else "")))
             reporter.log(f"{which}: no attacked window to learn from; it stays undecided")
@@ -246,8 +257,12 @@ def train_stack(
         anomaly = deviation(
             errors[number][part], *center_and_spread(errors[number][part[clean[part]]])
         )
-        held = left_out[number]
-        return fit_gat(graphs, part, held, config, listener(number), epochs, anomaly)
+        return kept(
+            unfinished and unfinished / f"gat_{number}.safetensors",
+            lambda: GAT(config.gat),
+            lambda: fit_gat(graphs, part, held, config, listener(number), epochs, anomaly),
+            device,
+        )
 
     courses = [vgae_course(n) for n in range(1, len(parts))]
     epoch = best_epoch(courses)
