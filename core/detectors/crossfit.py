@@ -350,7 +350,7 @@ class _Unseen:
 def _calibrate_vgae(
     vgae: VGAE, preferred: Sequence[_Unseen], everything: Sequence[_Unseen]
 ) -> None:
-    """Set usual spread, and thresholds by stage of experience, from clean recorded windows."""
+    """Set usual spread, and thresholds by stage of experience, from recorded windows."""
 
     def clean_of(unseen: Sequence[_Unseen]) -> list[_Unseen]:
         return [part for part in unseen if part.capture.rehearsal is None and len(part.clean)]
@@ -363,12 +363,15 @@ def _calibrate_vgae(
         center, _ = _normal(part.evidence.components, part.capture, own)
         above.append(part.evidence.components[part.clean] - center)
     usual = usual_spread(np.concatenate(above))
-    distances, experience = [], []
+    distances, experience, attacked = [], [], []
     for part in clean:
         distance = deviation_of(part.detectors.vgae, part.capture, part.evidence, usual)
         distances.append(distance[part.clean])
+        attacked.append(distance[part.rows[part.label > 0]])
         experience.append(part.capture.experience[np.isin(part.capture.scored, part.clean)])
-    thresholds = clean_thresholds(np.concatenate(distances), np.concatenate(experience))
+    thresholds = clean_thresholds(
+        np.concatenate(distances), np.concatenate(experience), np.concatenate(attacked)
+    )
     _set(vgae.component_usual, usual)
     _set(vgae.thresholds, thresholds)
 

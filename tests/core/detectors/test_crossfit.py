@@ -125,6 +125,7 @@ def test_no_capture_decides_about_its_own_scores(stack: DetectorStack, number: i
     expected = clean_thresholds(
         np.concatenate([s.deviation[c] for (s, _), c in zip(seen, clean, strict=True)]),
         np.concatenate([k.experience[c] for (_, k), c in zip(seen, clean, strict=True)]),
+        np.concatenate([s.deviation[~c] for (s, _), c in zip(seen, clean, strict=True)]),
     )
     np.testing.assert_allclose(calibrated.vgae.thresholds, expected, rtol=1e-4)
     departure = np.concatenate([10 * logit(scores.gat_prob) for scores, _ in seen])
