@@ -7,6 +7,7 @@ nothing of it.
 import functools
 import importlib.util
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +32,9 @@ LAUNCHERS = {
     "joblib": ("joblib", "hydra_joblib_launcher", "n_jobs"),
     "slurm": ("submitit_slurm", "hydra_submitit_launcher", "array_parallelism"),
     "submitit-local": ("submitit_local", "hydra_submitit_launcher", ""),
-    "ray": ("ray", "hydra_ray_launcher", "ray.init.num_cpus"),
+    # Hydra's own plugin for Ray (1.2.2) asks for a cloudpickle that joblib 1.6 refuses, so jobs go
+    # to Ray by joblib's back end for it.
+    "ray": ("joblib", "hydra_joblib_launcher", "n_jobs"),
 }
 """Where the jobs of a sweep run -> Hydra's name for it, its plugin, and how many at a time.
 
@@ -140,6 +143,11 @@ def check_launcher(launcher: str) -> None:
             f"launcher {launcher}: {plugin.replace('_', '-')} is not installed; expected "
             f".venv/bin/python -m pip install -e '.[{launcher.partition('-')[0]}]' before"
         )
+    if launcher == "ray" and importlib.util.find_spec("ray") is None:
+        raise ConfigError(
+            "launcher ray: ray is not installed; expected "
+            ".venv/bin/python -m pip install -e '.[ray]' before"
+        )
     if launcher == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
             "launcher slurm: this machine has no srun; expected to be on a node of a Slurm "
@@ -176,6 +184,9 @@ def run_sweep(
     settings, options = launcher_options(overrides)
     if how_many:
         options.insert(0, f"{LAUNCHER_OPTION}{how_many}={parallel}")
+    if launcher == "ray":
+        _join_ray()
+        options.insert(0, f"{LAUNCHER_OPTION}backend=ray")
     try:
         batches = launch(
             just(config, hydra_convert="all"),
@@ -198,6 +209,26 @@ def run_sweep(
         reason = " ".join(str(error).split())
         raise ConfigError(f"launcher {launcher}: {reason}") from error
     return [job.return_value for batch in batches for job in batch]
+
+
+def _join_ray() -> None:
+    """Let joblib run jobs on the Ray cluster that ``RAY_ADDRESS`` names, or that runs here.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    import ray
+    from ray.util.joblib import register_ray
+
+    address = os.environ.get("RAY_ADDRESS") or "auto"
+    try:
+        ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"launcher ray: no cluster at {address} ({error}); expected one started with "
+            "`ray start --head`, or RAY_ADDRESS to name one"
+        ) from error
+    register_ray()
 
 
 def _hydra_task(task: Callable[[FusionConfig, int], T], config: DictConfig) -> T:

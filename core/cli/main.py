@@ -17,6 +17,7 @@ COMMANDS = (
     "train-fusion",
     "explain",
     "export",
+    "compare",
     "benchmark",
     "bench",
 )

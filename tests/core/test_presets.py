@@ -1,7 +1,11 @@
 import dataclasses
 import os
+import sys
+import types
 
+import joblib
 import pytest
+from joblib.parallel import ThreadingBackend
 
 from core.config import FusionConfig, create_fusion_config
 from core.errors import ConfigError
@@ -105,9 +109,47 @@ def test_a_launcher_that_is_not_there_is_refused_with_the_way_to_get_it(monkeypa
     with pytest.raises(ConfigError, match="no launcher 'k8s'; there are joblib, slurm"):
         check_launcher("k8s")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for launcher, extra in (("slurm", "slurm"), ("submitit-local", "submitit"), ("ray", "ray")):
+    for launcher, extra in (("slurm", "slurm"), ("submitit-local", "submitit")):
         with pytest.raises(ConfigError, match=rf"not installed; expected .*'\.\[{extra}\]'"):
             check_launcher(launcher)
+
+
+def ray_of_threads(addresses):
+    """Stands in for Ray, which is not among the requirements: its back end is one of threads."""
+
+    def init(address, **options):
+        addresses.append(address)
+        if address == "nowhere":
+            raise ConnectionError("nobody answers")
+
+    def register_ray():
+        joblib.register_parallel_backend("ray", ThreadingBackend)
+
+    ray, util, back_end = (types.ModuleType(n) for n in ("ray", "ray.util", "ray.util.joblib"))
+    ray.init, back_end.register_ray = init, register_ray
+    return {module.__name__: module for module in (ray, util, back_end)}
+
+
+def test_jobs_go_to_ray_by_its_joblib_back_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    addresses = []
+    for name, module in ray_of_threads(addresses).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    config = create_fusion_config("x")
+    results = run_sweep(config, ["agent.gamma=0"], where, tmp_path, 1, "ray")
+    assert [(process, found) for process, _, found in results] == [(os.getpid(), config)]
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere")
+    with pytest.raises(ConfigError, match=r"no cluster at nowhere \(nobody answers\)"):
+        run_sweep(config, ["agent.gamma=0"], where, tmp_path, 1, "ray")
+    assert addresses == ["auto", "nowhere"]
+
+
+def test_ray_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "ray" else object()
+    )
+    with pytest.raises(ConfigError, match=r"ray is not installed; expected .*'\.\[ray\]'"):
+        check_launcher("ray")
 
 
 def test_slurm_needs_a_cluster(monkeypatch):

@@ -55,7 +55,8 @@ def test_torch_export_of_any_number_of_windows(agent: FusionAgent, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_onnx_of_any_number_of_windows(agent: FusionAgent, tmp_path: Path) -> None:
+def test_onnx_of_any_number_of_windows(tmp_path: Path) -> None:
+    agent = make_agent(THREE, True)
     for package in portable.ONNX_PACKAGES:
         pytest.importorskip(package)
     portable.write_portable(agent, tmp_path / "agent.onnx")
