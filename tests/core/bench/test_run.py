@@ -1,3 +1,4 @@
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def measured() -> Any:
     """A bench over two seconds of traffic."""
     patch = pytest.MonkeyPatch()
     with patch.context() as context:
-        context.setattr(module, "PLAIN_FRAMES", 1000)
+        context.setattr(module, "GRAPH_FRAMES", 1000)
         context.setattr(module, "LIBRARY_FRAMES", 1000)
         context.setattr(module, "SPELLING_FRAMES", 1000)
         context.setattr(module, "PLAIN_UPDATES", 2)
@@ -96,6 +97,17 @@ def test_the_best_of_several_times_counts() -> None:
 
     assert module._best_time(work) < 0.02
     assert len(ends) == 3
+
+
+def test_both_ways_are_timed_in_turns_and_the_best_time_of_each_counts() -> None:
+    turns: list[str] = []
+    clock = iter([0.0, 5.0, 10.0, 30.0, 40.0, 43.0, 50.0, 80.0])
+    fast, plain = module._best_in_turns(
+        lambda: turns.append("fast"), lambda: turns.append("plain"), 2, lambda: next(clock)
+    )
+    assert (fast, plain) == (3.0, 20.0)
+    assert turns == ["fast", "plain", "fast", "plain"]
+    assert gc.get_freeze_count() == 0
 
 
 def test_plain_readers_read_what_was_written(tmp_path: Path) -> None:
