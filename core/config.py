@@ -16,6 +16,7 @@ from core.errors import ConfigError
 
 PROTOCOLS = ("commissioned", "zero-shot")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
 
 def setting(
@@ -190,11 +191,20 @@ class DetectorConfig(Settings):
 class FusionAgentConfig(Settings):
     """The DQN agent that picks alpha."""
 
+    state: tuple[str, ...] = setting(
+        ("anomaly", "gat_prob"),
+        "what the agent sees of a window: anomaly, gat_prob, anomaly_confidence, gat_confidence, "
+        "disagreement, anomaly_recent, gat_prob_recent, duration, or a score component of the "
+        "prediction cache, such as vgae_features",
+    )
     alpha_steps: int = setting(
         21, "number of weights to choose from, evenly in [0, 1]", low=2, high=1001
     )
     hidden_dims: tuple[int, ...] = setting(
         (64, 64), "widths of the Q-network's hidden layers", low=1, high=4096
+    )
+    dueling: bool = setting(
+        False, "value of the state and advantage of each alpha in streams of their own"
     )
     fusion_lr: float = setting(1e-3, "learning rate", low=1e-7, high=1.0)
     gamma: float = setting(0.0, "discount of the next window's value", low=0.0, high=0.9999)
@@ -203,12 +213,49 @@ class FusionAgentConfig(Settings):
     error of that common value to the differences that matter: on scores where the detectors
     disagree in 2 % of the windows, 4,000 updates closed 100 % of the gap to the oracle with 0 and
     70 to 92 % with 0.9."""
+    exploration: str = setting(
+        "epsilon",
+        "what sampled updates try: the best alpha or, by chance, any (epsilon), or each the more "
+        "often the better it seems (boltzmann)",
+        choices=("epsilon", "boltzmann"),
+    )
     epsilon: float = setting(1.0, "share of random actions at the start", low=0.0, high=1.0)
     epsilon_min: float = setting(0.05, "share of random actions at the end", low=0.0, high=1.0)
     epsilon_decay: float = setting(0.9, "factor on epsilon after each epoch", low=0.01, high=1.0)
+    temperature: float = setting(
+        1.0,
+        "Boltzmann exploration: differences in value that hardly matter at the start, as share of "
+        "the largest reward",
+        low=1e-4,
+        high=1e4,
+    )
+    temperature_min: float = setting(
+        0.02, "Boltzmann exploration: the same at the end", low=1e-4, high=1e4
+    )
+    temperature_decay: float = setting(
+        0.9, "factor on the temperature after each epoch", low=0.01, high=1.0
+    )
     batch_size: int = setting(512, "transitions per gradient step", low=1, high=1_048_576)
     buffer_size: int = setting(
         100_000, "transitions kept for replay (sampled updates)", low=1, high=100_000_000
+    )
+    replay: str = setting(
+        "uniform",
+        "sampled updates: replay all transitions alike, or those with large errors more often",
+        choices=("uniform", "prioritised"),
+    )
+    priority_exponent: float = setting(
+        0.6,
+        "prioritised replay: 0 draws all alike, 1 in proportion to the error",
+        low=0.0,
+        high=1.0,
+    )
+    importance_exponent: float = setting(
+        0.4,
+        "prioritised replay: how far weights make up for uneven draws at the start (1: wholly); "
+        "comes a tenth nearer to 1 with each epoch",
+        low=0.0,
+        high=1.0,
     )
     update_mode: str = setting(
         "all_actions",
@@ -229,6 +276,27 @@ class FusionAgentConfig(Settings):
     false_alarm_cost: float = setting(
         1.0, "cost of a benign window called attack", low=0.0, high=1e6
     )
+    confidence_weight: float = setting(
+        0.0,
+        "weight of a potential-based term for sure scores, which cannot change the best policy",
+        low=0.0,
+        high=1e6,
+    )
+    reward_function: str = setting(
+        "", "own reward instead of the costs, as module:function (see the guide); empty: none"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.state)) < len(self.state):
+            raise ConfigError(f"FusionAgentConfig.state: expected each once, got {self.state!r}")
+        if self.update_mode != "sampled":
+            for name, usual in (("replay", "uniform"), ("exploration", "epsilon")):
+                if (value := getattr(self, name)) != usual:
+                    raise ConfigError(
+                        f"FusionAgentConfig.{name}: {value} needs update_mode=sampled; where "
+                        "the reward of every alpha is learnt from, nothing is tried or replayed"
+                    )
 
 
 @dataclass(frozen=True)
@@ -259,6 +327,16 @@ class FusionTrainingConfig(Settings):
     )
     save_top_k: int = setting(3, "best checkpoints kept", low=0, high=1000)
     device: str = setting("auto", "where to compute", choices=DEVICES)
+    precision: str = setting(
+        "auto", "numbers to compute with; auto: 32-true, everywhere", choices=PRECISIONS
+    )
+    """bf16-mixed would only add conversions to layers of 64: it is there for large ones."""
+    cuda_graphs: bool = setting(
+        False, "on a GPU, record a gradient step once and replay it from then on"
+    )
+    profile: bool = setting(
+        False, "write where the time goes into the log folder (profile.txt, profile.json)"
+    )
     seed: int = setting(0, "seed of everything random", low=0, high=2**31 - 1)
     resume_from: str = setting("", "checkpoint to go on from")
 

@@ -7,7 +7,10 @@
 The command lines, the dashboard's jobs and the tests all call these functions.
 """
 
+import hashlib
+import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -208,8 +211,9 @@ def train_fusion(
     Args:
         dataset: taken instead of the one that ``config`` names.
 
-    Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy`` and
-    ``policy_map.arrow`` into ``run_dir``; agent, policy, checkpoints and logs into the workspace.
+    Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy,
+    policy_map.arrow`` and ``policy_epochs.arrow`` into ``run_dir``; agent, policy, checkpoints and
+    logs into the workspace.
 
     Returns:
         What ``results.json`` holds.
@@ -235,6 +239,7 @@ def train_fusion(
             checkpoints=workspace.checkpoints(dataset.name),
             log_root=workspace.logs,
             log_name=f"fusion_{dataset.name}",
+            policy_epochs=run_dir / "policy_epochs.arrow",
             reporter=reporter,
         )
     with _timed(seconds, "compare"):
@@ -249,6 +254,7 @@ def train_fusion(
     warnings = [*dataset.warnings, *cache.metadata["warnings"], *comparison.results["warnings"]]
     for warning in warnings:
         reporter.log(f"warning: {warning}")
+    warnings += trained.warnings  # Told when they came up.
     comparison.results["validation"]["rehearsed_windows"] = _rehearsed_windows(validation)
     results = {
         "dataset": dataset.name,
@@ -322,7 +328,8 @@ def distil(
             "from; expected labelled attacks in train_02_with_attacks"
         )
     train = [c for c in captures if c.split.startswith("train_")]
-    students = train_stack(train, student, device, reporter, lessons_of(teachers, device))
+    lessons = lessons_of(teachers, device)
+    students = train_stack(train, student, device, reporter, lessons=lessons)
     assert students.final.gat is not None  # It learnt from the same windows.
     save_detector(students.final.vgae, out / "vgae.safetensors")
     save_detector(students.final.gat, out / "gat.safetensors")
@@ -492,9 +499,14 @@ def _train(
             f"{config.detector.window.length}"
         )
     device = resolve_device(config.detector.device)
-    stack = train_stack(captures, config.detector, device, reporter)
     folder = workspace.detectors(dataset.name, config.detector.protocol)
-    stack.save(folder, detector_fingerprint(dataset, config.detector))
+    fingerprint = detector_fingerprint(dataset, config.detector)
+    digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
+    unfinished = folder.parent / f".{folder.name}-unfinished" / digest
+    stack = train_stack(captures, config.detector, device, reporter, unfinished)
+    stack.save(folder, fingerprint)
+    # With it go those of other settings, which nobody went on with.
+    shutil.rmtree(unfinished.parent, ignore_errors=True)
     return folder
 
 

@@ -8,8 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.formatting import scenario
-from dashboard.palette import ALPHA, ALPHA_SCALE, ATTACK, BENIGN, GRID, METHODS, UNVISITED
-from dashboard.results import Policy
+from dashboard.palette import ALPHA, ATTACK, BENIGN, GRID, METHODS
 from dashboard.tables import metric as metric_of
 from dashboard.tables import scenarios
 
@@ -20,73 +19,6 @@ LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
 """Plotly's own buttons: zoom, pan, reset, save as picture."""
-
-
-def policy_heatmap(policy: Policy, threshold: float) -> go.Figure:
-    """Alpha over both scores; cells without windows faded; the line where fused = threshold."""
-    axis = policy.axis
-    anomaly, gat_prob = np.meshgrid(axis, axis, indexing="ij")
-    fused = (1 - policy.alpha) * anomaly + policy.alpha * gat_prob
-    half = 0.5 / max(len(axis) - 1, 1)
-    whole = [-half, 1 + half]
-    figure = go.Figure()
-    figure.add_heatmap(
-        x=axis,
-        y=axis,
-        z=policy.alpha,
-        zmin=0,
-        zmax=1,
-        colorscale=ALPHA_SCALE,
-        colorbar={"title": {"text": "alpha"}, "thickness": 14, "tickformat": ".1f"},
-        hoverinfo="skip",
-    )
-    figure.add_heatmap(
-        x=axis,
-        y=axis,
-        z=np.where(policy.windows == 0, 1.0, np.nan),
-        colorscale=[[0, UNVISITED], [1, UNVISITED]],
-        showscale=False,
-        hoverinfo="skip",
-    )
-    figure.add_contour(
-        x=axis,
-        y=axis,
-        z=fused,
-        contours={"start": threshold, "end": threshold, "size": 1, "coloring": "none"},
-        line={"color": "#15181d", "width": 2.5},
-        showscale=False,
-        hoverinfo="skip",
-        name=f"fused = {threshold:g}",
-    )
-    # A heatmap's cells cannot be selected: invisible squares over them can, and carry the hover.
-    figure.add_scatter(
-        x=gat_prob.ravel(),
-        y=anomaly.ravel(),
-        mode="markers",
-        marker={"symbol": "square", "size": 11, "opacity": 0},
-        selected={"marker": {"opacity": 1, "color": "#15181d"}},
-        unselected={"marker": {"opacity": 0}},
-        customdata=np.column_stack(
-            [a.ravel() for a in (policy.alpha, policy.windows, policy.attacks, fused)]
-        ),
-        hovertemplate=(
-            "anomaly %{y:.2f}, GAT %{x:.2f}<br>alpha %{customdata[0]:.2f}, "
-            "fused %{customdata[3]:.2f}<br>%{customdata[1]:,} training windows, "
-            "%{customdata[2]:,} attacked<extra></extra>"
-        ),
-        name="cells",
-        showlegend=False,
-    )
-    figure.update_layout(
-        height=580,
-        margin={"l": 60, "r": 10, "t": 10, "b": 55},
-        xaxis={"title": "GAT attack probability (0 to 1)", "range": whole},
-        yaxis={"title": "VGAE anomaly score (0 to 1)", "range": whole},
-        clickmode="event+select",
-        dragmode="zoom",
-        showlegend=False,
-    )
-    return figure
 
 
 def alpha_histogram(alpha: npt.NDArray[Any], label: npt.NDArray[Any]) -> go.Figure:

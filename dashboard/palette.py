@@ -39,6 +39,8 @@ SCORE_COLUMNS = {
 
 BENIGN, ATTACK = "#8fa3b8", "#d1561f"
 ALPHA = METHODS["fixed_alpha"].color
+INK = "#15181d"
+"""Of lines and marks on coloured ground, in both themes."""
 GRID = "rgba(128, 138, 150, 0.25)"
 UNVISITED = "rgba(125, 135, 148, 0.62)"
 

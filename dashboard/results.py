@@ -5,7 +5,8 @@ missing, torn or of another shape.
 """
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from core.errors import InputError
+from core.config import FusionConfig, override
+from core.errors import ConfigError, InputError
+from core.evaluation.cells import cells_of, on_grid
 
 KEY_COLUMNS = ("split", "capture", "window", "start_time", "end_time", "label", "attack")
 PREDICTION_COLUMNS = frozenset((*KEY_COLUMNS, "anomaly_score", "gat_prob", "alpha", "fused"))
@@ -35,11 +38,39 @@ class Policy:
     """``[G, G]`` training windows that fell into the cell; 0: the agent was never there."""
     attacks: npt.NDArray[np.int64]
     """``[G, G]`` attacked windows among them."""
+    q_spread: npt.NDArray[np.float64] | None = None
+    """``[G, G]`` value of the best alpha minus that of the worst; None where it is not known."""
+
+    @property
+    def fused(self) -> npt.NDArray[np.float64]:
+        """``[G, G]`` the fused score in the middle of each cell."""
+        fused: npt.NDArray[np.float64] = (1 - self.alpha) * self.axis[:, None] + (
+            self.alpha * self.axis
+        )
+        return fused
 
     def cell(self, anomaly: float, gat_prob: float) -> tuple[int, int]:
         """Row and column of the cell nearest to a pair of scores."""
         row = int(np.abs(self.axis - anomaly).argmin())
         return row, int(np.abs(self.axis - gat_prob).argmin())
+
+
+@dataclass(frozen=True)
+class PolicyEpochs:
+    """Alpha over both scores after each epoch of a training."""
+
+    epochs: npt.NDArray[np.int32]
+    """``[E]`` rising."""
+    alpha: npt.NDArray[np.float32]
+    """``[E, G, G]``, axes as in :class:`Policy`."""
+
+    def nearest(self, epoch: int) -> int:
+        """Row of the epoch nearest to the one asked for."""
+        return int(np.abs(self.epochs.astype(np.int64) - epoch).argmin())
+
+    def at(self, row: int, policy: Policy) -> Policy:
+        """A policy with the alphas of an epoch; read at its cells where grids differ."""
+        return replace(policy, alpha=on_grid(self.alpha[row], len(policy.axis)))
 
 
 def has_results(run_dir: Path) -> bool:
@@ -76,6 +107,26 @@ def load_policy(run_dir: Path) -> Policy:
     return _policy(path, _stamp(path))
 
 
+def load_config(run_dir: Path) -> FusionConfig:
+    """The settings of a run.
+
+    Raises:
+        InputError: if they are missing, or of another version of the program.
+    """
+    path = run_dir / "config.json"
+    return _config(path, _stamp(path))
+
+
+def load_epochs(run_dir: Path) -> PolicyEpochs | None:
+    """``policy_epochs.arrow`` of a run, memory-mapped; None where the run did not keep it.
+
+    Raises:
+        InputError: if it is torn or of another shape.
+    """
+    path = run_dir / "policy_epochs.arrow"
+    return _epochs(path, _stamp(path)) if path.is_file() else None
+
+
 def load_threshold(run_dir: Path) -> float:
     """The fused score from which a window is called an attack in this run (0.5 if unknown)."""
     try:
@@ -102,9 +153,22 @@ def names(table: pa.Table, column: str) -> list[str]:
 def rows_where(table: pa.Table, **wanted: str) -> pd.DataFrame:
     """The rows whose text columns have the wanted values."""
     for column, value in wanted.items():
-        table = table.filter(pc.equal(table[column].cast(pa.string()), value))
+        table = table.filter(_is(table[column], value))
     frame: pd.DataFrame = table.to_pandas()
     return frame
+
+
+def _is(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
+    """Where a text column has a value; by its codes where it has some, which is much faster."""
+    if not pa.types.is_dictionary(column.type):
+        return pc.equal(column, value)
+    return pa.chunked_array(
+        [
+            pc.equal(part.indices, pc.index(part.dictionary, value).cast(part.indices.type))
+            for part in column.chunks
+        ],
+        pa.bool_(),
+    )
 
 
 def windows_in_cell(table: pa.Table, policy: Policy, row: int, column: int) -> pd.DataFrame:
@@ -112,12 +176,9 @@ def windows_in_cell(table: pa.Table, policy: Policy, row: int, column: int) -> p
 
     Column ``seconds`` counts from the first scored window of the capture.
     """
-    # The map counts its windows in the same way.
-    cells = [
-        np.rint(table[name].to_numpy() * np.float64(len(policy.axis) - 1))
-        for name in ("anomaly_score", "gat_prob")
-    ]
-    inside = (cells[0] == row) & (cells[1] == column)
+    size = len(policy.axis)
+    cells = cells_of(table["anomaly_score"].to_numpy(), table["gat_prob"].to_numpy(), size)
+    inside = cells == row * size + column
     frame: pd.DataFrame = table.filter(pa.array(inside)).to_pandas()
     first = table.group_by("capture").aggregate([("start_time", "min")]).to_pandas()
     first = first.astype({"capture": str}).set_index("capture")["start_time_min"]
@@ -146,6 +207,14 @@ def _results(path: Path, stamp: int) -> dict[str, Any]:
     return results
 
 
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _config(path: Path, stamp: int) -> FusionConfig:
+    try:
+        return override(FusionConfig(), json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, ConfigError) as error:
+        raise InputError(f"{path} holds no settings of this version: {error}") from error
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _arrow(path: Path, stamp: int, columns: frozenset[str]) -> pa.Table:
     try:
@@ -171,4 +240,24 @@ def _policy(path: Path, stamp: int) -> Policy:
     def grid(column: pd.Series) -> npt.NDArray[Any]:
         return column.to_numpy().reshape(len(axis), len(axis))
 
-    return Policy(axis, grid(ordered["alpha"]), grid(ordered["windows"]), grid(attacks))
+    return Policy(
+        axis,
+        grid(ordered["alpha"]),
+        grid(ordered["windows"]),
+        grid(attacks),
+        grid(ordered["q_spread"]) if "q_spread" in ordered else None,
+    )
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _epochs(path: Path, stamp: int) -> PolicyEpochs:
+    table = _arrow(path, stamp, frozenset(("epoch", "alpha")))
+    kind = table.schema.field("alpha").type
+    size = math.isqrt(kind.list_size) if pa.types.is_fixed_size_list(kind) else 0
+    if not len(table) or size < 2 or size**2 != kind.list_size:
+        raise InputError(f"{path}: expected one square map of alpha for each epoch, got {kind}")
+    alpha = table["alpha"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    order = np.argsort(table["epoch"].to_numpy(), kind="stable")
+    return PolicyEpochs(
+        table["epoch"].to_numpy().astype(np.int32)[order], alpha.reshape(-1, size, size)[order]
+    )

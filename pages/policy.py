@@ -2,10 +2,24 @@
 
 import streamlit as st
 
+from core.jobs.run import Run
 from dashboard.context import friendly_errors, pick_finished_run, simulated_badge, workspace
-from dashboard.figures import CONFIG, alpha_histogram, policy_heatmap
-from dashboard.policy_view import policy_csv, policy_npy, take_click, what_if, windows_of_cell
-from dashboard.results import load_policy, load_predictions, load_results, load_threshold
+from dashboard.figures import CONFIG, alpha_histogram
+from dashboard.policy_files import downloads
+from dashboard.policy_view import (
+    draw_map,
+    fusion_errors,
+    legend,
+    pick_epoch,
+    pick_other,
+    pick_overlays,
+    policy_of,
+    side_by_side,
+    what_if,
+    windows_of_cell,
+)
+from dashboard.results import load_predictions, load_results, load_threshold
+from dashboard.window_view import window_view
 
 st.title("Policy")
 st.markdown(
@@ -14,29 +28,30 @@ st.markdown(
 )
 
 
-def show(run_id: str) -> None:
-    folder = workspace().runs / run_id
-    policy, predictions = load_policy(folder), load_predictions(folder)
+def show(run: Run) -> None:
+    folder = workspace().runs / run.id
+    final, predictions = policy_of(run), load_predictions(folder)
     threshold = load_threshold(folder)
     simulated_badge(bool(load_results(folder).get("simulated")))
+    other = pick_other(run)
+    overlays = pick_overlays()
+    if other is not None:
+        side_by_side(final, policy_of(other), threshold, overlays, f"{run.id}-{other.id}")
+        policy = final
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.plotly_chart(
-            policy_heatmap(policy, threshold),
-            key=f"policy-{run_id}",
-            on_select=lambda: take_click(policy, f"policy-{run_id}"),
-            selection_mode="points",
-            config=CONFIG,
-            alt="Heatmap of alpha over GAT probability and anomaly score",
-        )
-        st.caption(
-            "Blue: the VGAE decides; orange: the GAT decides. Grey veil: no training window fell "
-            f"there, so the agent guesses. Black line: fused = {threshold:g}, where the verdict "
-            "flips. Click a cell for its windows."
-        )
+        if other is None:
+            chosen = pick_epoch(folder, final, threshold)
+            policy = final if chosen is None else chosen
+            if chosen is not None:
+                errors = fusion_errors(predictions, policy, threshold)
+                draw_map(policy, threshold, overlays, errors, f"policy-{run.id}")
+        legend(overlays, threshold)
+        downloads(policy, threshold, overlays, run.id)
     with right:
         st.markdown("**What if** a window had these scores?")
-        point = what_if(policy, threshold)
+        cell = what_if(policy, threshold)
+    with right if other is None else left:
         st.markdown("**How often the agent picks which alpha**")
         st.plotly_chart(
             alpha_histogram(predictions["alpha"].to_numpy(), predictions["label"].to_numpy()),
@@ -44,17 +59,11 @@ def show(run_id: str) -> None:
             config=CONFIG,
             alt="Histogram of alpha for benign and attacked windows",
         )
-    windows_of_cell(predictions, policy, *point)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Policy as .npy", lambda: policy_npy(policy), "policy.npy", on_click="ignore"
-        )
-        st.download_button(
-            "Policy as .csv", lambda: policy_csv(policy), "policy.csv", on_click="ignore"
-        )
+    windows_of_cell(predictions, policy, *cell)
+    window_view(folder, workspace(), threshold)
 
 
 with friendly_errors():
     run = pick_finished_run()
     if run is not None:
-        show(run.id)
+        show(run)

@@ -17,6 +17,8 @@ COMMANDS = (
     "train-fusion",
     "explain",
     "distil",
+    "export",
+    "compare",
     "benchmark",
     "bench",
 )

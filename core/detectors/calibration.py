@@ -23,11 +23,11 @@ SPREAD_FLOOR = 0.05
 """Spread of a log error, or of log-odds, below which a difference counts as noise."""
 TAIL_QUANTILE = 0.99
 """Of clean windows' departures, the usual spread is measured here: tails make false alarms."""
-CLEAN_QUANTILE = 0.999
-"""Share of clean windows, not trained on, that stay on the clean side of the border."""
+LENIENT_QUANTILE, STRICT_QUANTILE = 0.99, 0.999
+"""Share of clean windows, not trained on, that stay below the lowest and the highest threshold."""
 MARGIN = 1.15
-"""Factor between that quantile and the border: another vehicle, on another drive, departs somewhat
-more. Chosen by the F1 on cross-fitted windows of training captures."""
+"""Factor on the highest threshold: another vehicle, on another drive, departs somewhat more. Chosen
+by the F1 on cross-fitted windows of training captures."""
 FEW_WINDOWS = 20
 """A stage with fewer clean windows than this has no threshold of its own."""
 
@@ -76,18 +76,35 @@ def stage(experience: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.searchsorted(EXPERIENCE, experience, side="right") - 1
 
 
-def clean_thresholds(deviations: Floats, experience: npt.NDArray[np.int64]) -> Floats:
-    """``[len(EXPERIENCE)]`` deviation that :data:`CLEAN_QUANTILE` of clean, held-out windows of
-    each stage stay below, and :data:`MARGIN`; never rising from one stage to the next."""
+def clean_thresholds(
+    deviations: Floats, experience: npt.NDArray[np.int64], attacked: Floats | None = None
+) -> Floats:
+    """``[len(EXPERIENCE)]`` thresholds of windows of each stage of experience.
+
+    They lie between two quantiles of the stage's clean windows. Which share of the way up, recorded
+    attacks say: as high as they allow. Never rising from one stage to the next.
+
+    Args:
+        deviations, experience: ``[G]`` of clean windows that were not trained on.
+        attacked: deviations of attacked ones; none: thresholds are as high as may be.
+    """
     stages = stage(experience)
     parts = [deviations[stages == number] for number in range(len(EXPERIENCE))]
-    thresholds = MARGIN * np.array(
-        [
-            np.quantile(part if len(part) >= FEW_WINDOWS else deviations, CLEAN_QUANTILE)
-            for part in parts
-        ]
-    )
+    bounds = [_bounds(part if len(part) >= FEW_WINDOWS else deviations) for part in parts]
+    share = 1.0
+    if attacked is not None and len(attacked):
+        low, high = _bounds(deviations)
+        label = np.repeat([False, True], [len(deviations), len(attacked)])
+        _, border = _most_likely(np.concatenate([deviations, attacked]), label, high)
+        share = float(np.clip((border - low) / max(high - low, 1e-9), 0.0, 1.0))
+    thresholds = np.array([low + share * (high - low) for low, high in bounds])
     return np.maximum(np.maximum.accumulate(thresholds[::-1])[::-1], 1e-6)
+
+
+def _bounds(clean: Floats) -> tuple[float, float]:
+    """Lowest and highest threshold for clean windows."""
+    low, high = np.quantile(clean, [LENIENT_QUANTILE, STRICT_QUANTILE])
+    return float(low), float(MARGIN * high)
 
 
 class Logistic(NamedTuple):
@@ -109,15 +126,24 @@ def fit_logistic(departure: Floats, label: npt.NDArray[np.uint8]) -> Logistic:
     pull the border into the clean windows. So an attacked window may also be one that looks clean:
     :math:`P(y = 1) = \beta + (1 - \beta) \sigma(a (z - t))`, and :math:`\beta` is left out of the
     result. Weak priors keep what the data do not tell within bounds (scores that separate perfectly
-    have no largest likelihood), and the border does not lie below that of
-    :func:`clean_thresholds`.
+    have no largest likelihood), and the border is not below the highest threshold that
+    :func:`clean_thresholds` knows.
 
     Args:
         departure: ``[G]`` of clean and attacked windows.
         label: ``[G]`` 1 where attacked.
     """
     attacked = label > 0
-    clean_border = MARGIN * float(np.quantile(departure[~attacked], CLEAN_QUANTILE))
+    _, strict = _bounds(departure[~attacked])
+    slope, border = _most_likely(departure, attacked, strict)
+    return Logistic(slope, max(border, strict))
+
+
+def _most_likely(
+    departure: Floats, attacked: npt.NDArray[np.bool_], around: float
+) -> tuple[float, float]:
+    """Slope and border of the mapping of :func:`fit_logistic`; the prior of the border lies
+    ``around`` a value."""
 
     def loss(parameters: Floats) -> float:
         log_slope, border, log_odds_blind = parameters
@@ -126,11 +152,11 @@ def fit_logistic(departure: Floats, label: npt.NDArray[np.uint8]) -> Logistic:
         probability = np.clip(blind + (1 - blind) * seen, 1e-12, 1 - 1e-12)
         likelihood = np.log(np.where(attacked, probability, 1 - probability)).sum()
         prior = ((log_slope - np.log(2)) / 0.7) ** 2
-        prior += ((border - clean_border) / 2) ** 2 + ((log_odds_blind + 4) / 3) ** 2
+        prior += ((border - around) / 2) ** 2 + ((log_odds_blind + 4) / 3) ** 2
         return float(0.5 * prior - likelihood)
 
-    starts = [(0.5, clean_border + more, blind) for more in (0.0, 2.0) for blind in (-5.0, -1.5)]
+    starts = [(0.5, around + more, blind) for more in (0.0, 2.0) for blind in (-5.0, -1.5)]
     found = min(
         (minimize(loss, start, method="Nelder-Mead") for start in starts), key=lambda f: f.fun
     )
-    return Logistic(float(np.exp(found.x[0])), max(float(found.x[1]), clean_border))
+    return float(np.exp(found.x[0])), float(found.x[1])

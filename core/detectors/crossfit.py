@@ -49,6 +49,7 @@ from core.detectors.training import (
     fit_gat,
     fit_vgae,
 )
+from core.detectors.unfinished import kept
 from core.detectors.vgae import VGAE
 from core.errors import CheckpointError, DatasetError
 from core.files import atomic_path
@@ -191,22 +192,38 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
 
 
 def deviation_of(
-    vgae: VGAE, capture: PreparedCapture, evidence: Evidence
+    vgae: VGAE,
+    capture: PreparedCapture,
+    evidence: Evidence,
+    usual: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """``[G]`` of all windows of a capture, from what is normal in its reference windows."""
+    """``[G]`` of all windows of a capture, from what is normal in its reference windows.
+
+    Args:
+        usual: taken instead of the VGAE's own usual spread.
+    """
     own = _numbers(vgae.component_center), _numbers(vgae.component_spread)
     center, spread = _normal(evidence.components, capture, own)
-    return deviation(
-        evidence.components, center, expected_spread(spread, _numbers(vgae.component_usual))
-    )
+    usual = _numbers(vgae.component_usual) if usual is None else usual
+    return deviation(evidence.components, center, expected_spread(spread, usual))
 
 
-def departure_of(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> npt.NDArray[np.float64]:
-    """``[G]`` how far the log-odds of a capture's windows lie above those of its reference."""
+def departure_of(
+    gat: GAT,
+    capture: PreparedCapture,
+    evidence: Evidence,
+    usual: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.float64]:
+    """``[G]`` how far the log-odds of a capture's windows lie above those of its reference.
+
+    Args:
+        usual: taken instead of the GAT's own usual spread.
+    """
     assert evidence.log_odds is not None
     own = _numbers(gat.odds_center)[None], _numbers(gat.odds_spread)[None]
     center, spread = _normal(evidence.log_odds[:, None], capture, own)
-    return (evidence.log_odds - center) / expected_spread(spread, _numbers(gat.odds_usual))
+    usual = _numbers(gat.odds_usual)[None] if usual is None else usual
+    return (evidence.log_odds - center) / expected_spread(spread, usual)
 
 
 Lessons = Callable[[int], tuple[Callable[..., VGAEModule], Callable[..., GATModule]]]
@@ -222,15 +239,19 @@ def train_stack(
     config: DetectorConfig,
     device: torch.device,
     reporter: Reporter,
+    unfinished: Path | None = None,
     lessons: Lessons = _from_data,
 ) -> DetectorStack:
     """Train a pair of detectors per fold and the final ones, and calibrate them.
 
     The folds' detectors are trained first. The captures that they left out say after how many
-    epochs training should end, where the anomaly score is 0.5, and what a log-odds means; the
-    final detectors, trained on all captures, take that over.
+    epochs training should end, where the anomaly score is 0.5, and what a log-odds means. The
+    final detectors, trained on all captures, take that over; those of a fold are calibrated on
+    what the other folds left out, as no capture may decide about its own scores.
 
     Args:
+        unfinished: folder that trained networks are kept in until all are, of the same captures,
+            settings and code: a training that was stopped goes on with those that are there.
         lessons: fold -> what its detectors learn by.
 
     Raises:
@@ -278,10 +299,15 @@ def train_stack(
     def vgae_course(number: int, epochs: int | None = None) -> Course[VGAE]:
         known, held = (some[clean[some]] for some in (parts[number], left_out[number]))
         by, _ = lessons(number - 1)
-        return fit_vgae(graphs, known, held, config, listener(number), epochs, by)
+        return kept(
+            unfinished and unfinished / f"vgae_{number}.safetensors",
+            lambda: VGAE(config.vgae),
+            lambda: fit_vgae(graphs, known, held, config, listener(number), epochs, by),
+            device,
+        )
 
     def gat_course(number: int, epochs: int | None = None) -> Course[GAT] | None:
-        part = parts[number]
+        part, held = parts[number], left_out[number]
         if not label[part].any():
             which = " ".join(filter(None, ("GAT", f"fold {number}" if number else "")))
             reporter.log(f"{which}: no attacked window to learn from; it stays undecided")
@@ -290,8 +316,12 @@ def train_stack(
             errors[number][part], *center_and_spread(errors[number][part[clean[part]]])
         )
         _, by = lessons(number - 1)
-        held = left_out[number]
-        return fit_gat(graphs, part, held, config, listener(number), epochs, anomaly, by)
+        return kept(
+            unfinished and unfinished / f"gat_{number}.safetensors",
+            lambda: GAT(config.gat),
+            lambda: fit_gat(graphs, part, held, config, listener(number), epochs, anomaly, by),
+            device,
+        )
 
     courses = [vgae_course(n) for n in range(1, len(parts))]
     epoch = best_epoch(courses)
@@ -320,6 +350,7 @@ def train_stack(
     ]
     unseen = [
         _Unseen(
+            n,
             detectors[1 + n],
             capture,
             Evidence(errors[1 + n], odds[1 + n]).windows(slice(start, start + len(capture.store))),
@@ -329,80 +360,96 @@ def train_stack(
         for capture, start in zip(captures, offset, strict=False)
         if len(rows := capture.taught[fold[capture.taught + start] == n])
     ]
-    _calibrate_vgaes(vgaes, [part for part in unseen if part.capture.rehearsal is None])
-    _calibrate_gats([gat for gat in gats if gat is not None], unseen, reporter)
+    for number, pair in enumerate(detectors):
+        others = [part for part in unseen if part.fold != number - 1]
+        _calibrate_vgae(pair.vgae, others, unseen)
+        if pair.gat is not None and not _calibrate_gat(pair.gat, others, unseen) and not number:
+            reporter.log(
+                "GAT: no attack in captures that a fold left out; its log-odds are taken at their "
+                "word, as they cannot be calibrated"
+            )
     return DetectorStack(detectors[0], tuple(detectors[1:]))
 
 
 @dataclass(frozen=True)
 class _Unseen:
-    """Windows of a capture, and what detectors that were not trained on them say of it."""
+    """Windows of a capture, and what the detectors of the fold that left them out say of it."""
 
+    fold: int
     detectors: Detectors
     capture: PreparedCapture
     evidence: Evidence
     rows: npt.NDArray[np.int64]
 
     @property
+    def label(self) -> npt.NDArray[np.uint8]:
+        """Of these windows."""
+        return self.capture.store.y[self.rows]
+
+    @property
     def clean(self) -> npt.NDArray[np.int64]:
         """Those that are not attacked."""
-        return self.rows[self.capture.store.y[self.rows] == 0]
+        return self.rows[self.label == 0]
 
 
-def _calibrate_vgaes(vgaes: Sequence[VGAE], unseen: Sequence[_Unseen]) -> None:
-    """Set what is common to all: usual spread, and thresholds by stage of experience."""
-    clean = [part for part in unseen if len(part.clean)]
+def _calibrate_vgae(
+    vgae: VGAE, preferred: Sequence[_Unseen], everything: Sequence[_Unseen]
+) -> None:
+    """Set usual spread, and thresholds by stage of experience, from recorded windows."""
+
+    def clean_of(unseen: Sequence[_Unseen]) -> list[_Unseen]:
+        return [part for part in unseen if part.capture.rehearsal is None and len(part.clean)]
+
+    clean = clean_of(preferred) or clean_of(everything)
     above = []
     for part in clean:
-        vgae = part.detectors.vgae
-        own = _numbers(vgae.component_center), _numbers(vgae.component_spread)
+        model = part.detectors.vgae
+        own = _numbers(model.component_center), _numbers(model.component_spread)
         center, _ = _normal(part.evidence.components, part.capture, own)
         above.append(part.evidence.components[part.clean] - center)
     usual = usual_spread(np.concatenate(above))
-    for vgae in vgaes:
-        _set(vgae.component_usual, usual)
-    distances, experience = [], []
+    distances, experience, attacked = [], [], []
     for part in clean:
-        distance = deviation_of(part.detectors.vgae, part.capture, part.evidence)
+        distance = deviation_of(part.detectors.vgae, part.capture, part.evidence, usual)
         distances.append(distance[part.clean])
-        scored = np.isin(part.capture.scored, part.clean)
-        experience.append(part.capture.experience[scored])
-    thresholds = clean_thresholds(np.concatenate(distances), np.concatenate(experience))
-    for vgae in vgaes:
-        _set(vgae.thresholds, thresholds)
+        attacked.append(distance[part.rows[part.label > 0]])
+        experience.append(part.capture.experience[np.isin(part.capture.scored, part.clean)])
+    thresholds = clean_thresholds(
+        np.concatenate(distances), np.concatenate(experience), np.concatenate(attacked)
+    )
+    _set(vgae.component_usual, usual)
+    _set(vgae.thresholds, thresholds)
 
 
-def _calibrate_gats(gats: Sequence[GAT], unseen: Sequence[_Unseen], reporter: Reporter) -> None:
-    """Set what is common to all: usual spread, and what a departure means."""
-    judged = [part for part in unseen if part.detectors.gat is not None]
-    label = [part.capture.store.y[part.rows] for part in judged]
-    if len(np.unique(np.concatenate([*label, np.empty(0, np.uint8)]))) < 2:
-        if gats:
-            reporter.log(
-                "GAT: no attack in captures that a fold left out; its log-odds are taken at their "
-                "word, as they cannot be calibrated"
-            )
-        return
+def _calibrate_gat(gat: GAT, preferred: Sequence[_Unseen], everything: Sequence[_Unseen]) -> bool:
+    """Set usual spread, and what a departure means; False where no window says so."""
+    for unseen in (preferred, everything):
+        judged = [part for part in unseen if part.detectors.gat is not None]
+        if judged and len(np.unique(np.concatenate([part.label for part in judged]))) > 1:
+            break
+    else:
+        return False
     above = []
     for part in judged:
         assert part.detectors.gat is not None
         assert part.evidence.log_odds is not None
-        gat = part.detectors.gat
-        own = _numbers(gat.odds_center)[None], _numbers(gat.odds_spread)[None]
+        model = part.detectors.gat
+        own = _numbers(model.odds_center)[None], _numbers(model.odds_spread)[None]
         center, _ = _normal(part.evidence.log_odds[:, None], part.capture, own)
         above.append(part.evidence.log_odds[part.clean] - center)
-    usual = usual_spread(np.concatenate(above)[:, None])[0]
-    for gat in gats:
-        _set(gat.odds_usual, usual)
+    usual = usual_spread(np.concatenate(above)[:, None])
     departures = []
     for part in judged:
         assert part.detectors.gat is not None
-        departures.append(departure_of(part.detectors.gat, part.capture, part.evidence)[part.rows])
-    slope, border = fit_logistic(np.concatenate(departures), np.concatenate(label))
-    for gat in gats:
-        _set(gat.slope, slope)
-        _set(gat.border, border)
-        gat.calibrated.fill_(True)
+        departure = departure_of(part.detectors.gat, part.capture, part.evidence, usual)
+        departures.append(departure[part.rows])
+    label = np.concatenate([part.label for part in judged])
+    slope, border = fit_logistic(np.concatenate(departures), label)
+    _set(gat.odds_usual, usual[0])
+    _set(gat.slope, slope)
+    _set(gat.border, border)
+    gat.calibrated.fill_(True)
+    return True
 
 
 def _probability(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> npt.NDArray[np.float64]:

@@ -90,18 +90,16 @@ def _widest(
     # On the meta device a network has shapes and no numbers.
     with torch.device("meta"):
         allowed = share * parameters(kind(teacher))
-        best = None
-        for width in range(2, teacher.hidden_channels + 1):
-            if parameters(kind(narrowed(width))) > allowed:
-                break
-            best = narrowed(width)
         smallest = parameters(kind(narrowed(2)))
-    if best is None:
+        width = 2
+        while parameters(kind(narrowed(width))) <= allowed:
+            width += 1
+    if width == 2:
         raise ConfigError(
             f"no student with {share:g} of the parameters of this {kind.__name__}: expected a "
             f"teacher of at least {round(smallest / share)}, got {round(allowed / share)}"
         )
-    return best
+    return narrowed(width - 1)
 
 
 def disturbed(batch: Batch, scale: GraphModel, generator: torch.Generator) -> tuple[Batch, Tensor]:

@@ -23,6 +23,8 @@ SCORES = {
     "fusion": "fused",
     "oracle": "oracle",
 }
+FRAMES = 100
+"""Per window, half a millisecond apart."""
 SPLITS = ("validation", "test_01_known_vehicle_known_attack", "test_02_without_attacks")
 
 
@@ -125,6 +127,36 @@ def write_results(folder: Path, seed: int = 0, windows: int = 300, grid: int = 2
     np.save(folder / "policy.npy", alpha.reshape(grid, grid))
 
 
+def write_epochs(folder: Path, epochs: int = 6) -> None:
+    """policy_epochs.arrow: alpha 0 everywhere at first, the final policy after the last epoch."""
+    final = np.load(folder / "policy.npy").astype(np.float32)
+    kind = pa.list_(pa.float32(), final.size)
+    schema = pa.schema([("epoch", pa.int32()), ("alpha", kind)])
+    rows = [(final * share).ravel().tolist() for share in np.linspace(0, 1, epochs)]
+    table = pa.table({"epoch": range(1, epochs + 1), "alpha": pa.array(rows, kind)}, schema)
+    with (
+        pa.OSFile(str(folder / "policy_epochs.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        writer.write_table(table, max_chunksize=1)
+
+
+def write_capture(
+    workspace: Workspace, capture: str, windows: int, attacked: range = range(0)
+) -> Path:
+    """The recording behind ``split/file`` of a run: five ids in turn; frames may be attacked."""
+    path = workspace.datasets / "demo" / capture
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "timestamp,arbitration_id,data_field,attack\n"
+        + "".join(
+            f"{i * 0.0005:.4f},{0x100 + i % 5:03X},{i % 65536:016X},{int(i in attacked)}\n"
+            for i in range(windows * FRAMES)
+        )
+    )
+    return path
+
+
 def _predictions(split: str, rng: np.random.Generator, windows: int) -> pa.Table:
     label = np.zeros(windows, np.uint8)
     if split != "test_02_without_attacks":
@@ -135,16 +167,18 @@ def _predictions(split: str, rng: np.random.Generator, windows: int) -> pa.Table
     alpha = np.round(20 / (1 + np.exp(-8 * (gat_prob - anomaly)))) / 20
     fixed = 0.5 * anomaly + 0.5 * gat_prob
     half = windows // 2
+    window = np.concatenate([np.arange(half), np.arange(windows - half)])
     names = [f"{split}/DoS-1.csv"] * half + [f"{split}/fuzzing-2.csv"] * (windows - half)
-    start = np.tile(np.arange(half) * 0.05, 2) if windows % 2 == 0 else np.arange(windows) * 0.05
+    start = window * 0.05
     attack = np.where(label == 1, np.repeat(["DoS", "fuzzing"], [half, windows - half]), "")
     return pa.table(
         {
             "split": pa.array([split] * windows).dictionary_encode(),
             "capture": pa.array(names).dictionary_encode(),
-            "window": pa.array(np.arange(windows), pa.int32()),
+            "window": pa.array(window, pa.int32()),
             "start_time": start,
-            "end_time": start + 0.05,
+            "end_time": start + 0.0495,
+            "first_frame": pa.array(window * FRAMES, pa.int64()),
             "label": label,
             "attack": pa.array(attack.tolist()).dictionary_encode(),
             "anomaly_score": anomaly,

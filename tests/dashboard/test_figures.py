@@ -9,29 +9,10 @@ from dashboard.figures import (
     MAX_POINTS,
     alpha_histogram,
     method_bars,
-    policy_heatmap,
     timeline,
 )
 from dashboard.palette import METHODS
-from dashboard.results import load_policy
 from tests.dashboard.run_folders import write_run
-
-
-def test_the_heatmap_veils_exactly_the_cells_without_windows(workspace):
-    policy = load_policy(write_run(workspace))
-    heat, veil, boundary, cells = policy_heatmap(policy, 0.4).data
-    assert np.array_equal(heat.z, policy.alpha)
-    assert np.array_equal(np.isnan(veil.z), policy.windows > 0)
-    assert boundary.contours.start == 0.4
-    assert len(cells.x) == policy.alpha.size
-
-
-def test_clicking_a_cell_gives_its_scores(workspace):
-    policy = load_policy(write_run(workspace))
-    cells = policy_heatmap(policy, 0.5).data[-1]
-    index = 3 * len(policy.axis) + 7
-    assert policy.cell(cells.y[index], cells.x[index]) == (3, 7)
-    assert cells.customdata[index][0] == policy.alpha[3, 7]
 
 
 def test_alpha_shares_add_up_for_each_class():

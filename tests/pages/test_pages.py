@@ -186,8 +186,8 @@ def test_what_if_moves_the_verdict_and_lists_the_windows(open_page, workspace):
     app = open_page("policy")
     verdicts = set()
     for score in (0.05, 0.95):
-        app.slider(key="what_if_anomaly").set_value(score)
-        app.slider(key="what_if_gat").set_value(score).run()
+        app.slider(key="anomaly").set_value(score)
+        app.slider(key="gat").set_value(score).run()
         verdicts.add(app.metric[2].value)
     assert verdicts == {"attack", "benign"}
     assert any("Anomaly" in frame.value.columns for frame in app.dataframe)

@@ -100,6 +100,26 @@ def drawn(slope: float, border: float, blind: float, seed: int = 0) -> tuple[np.
     return departure, (rng.random(20_000) < probability).astype(np.uint8)
 
 
+def test_recorded_attacks_say_how_high_thresholds_lie() -> None:
+    rng = np.random.default_rng(0)
+    clean, stages = np.abs(rng.normal(0, 1, 8000)), np.tile([0, 1000], 4000)
+    low, high = np.quantile(clean, 0.99), MARGIN * np.quantile(clean, 0.999)
+
+    def threshold(attacked: np.ndarray) -> float:
+        return float(clean_thresholds(clean, stages, attacked)[-1])
+
+    # Of the stage's own windows, which are half of all.
+    own = clean[stages == 1000]
+    highest = MARGIN * np.quantile(own, 0.999)
+    assert clean_thresholds(clean, stages)[-1] == pytest.approx(highest)
+    assert threshold(rng.normal(30, 1, 2000)) == pytest.approx(highest)
+    assert threshold(np.empty(0)) == pytest.approx(highest)
+    assert threshold(rng.normal(2.5, 0.3, 2000)) == pytest.approx(np.quantile(own, 0.99))
+    # So many as lie between: where as many attacked as clean windows do.
+    between = threshold(rng.normal(3.6, 0.3, 500))
+    assert low + 0.1 < between < high
+
+
 @pytest.mark.parametrize("blind", [0.0, 0.3])
 def test_a_known_mapping_is_found_whatever_the_classifier_is_blind_to(blind: float) -> None:
     # So steep that hardly a clean window lies beyond the border, which is bounded by those.

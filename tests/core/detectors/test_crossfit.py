@@ -1,3 +1,4 @@
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -5,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from core.captures.rehearsal import KINDS, WITHHELD
 from core.config import WindowConfig
-from core.detectors.calibration import clean_thresholds
+from core.detectors.calibration import clean_thresholds, fit_logistic
 from core.detectors.checkpoint import save_detector, weights_hash
 from core.detectors.crossfit import (
     FINAL,
     Detectors,
     DetectorStack,
+    Scores,
     score_capture,
     train_stack,
 )
@@ -87,18 +90,50 @@ def test_a_fold_is_blind_to_its_captures() -> None:
         assert same == [number == assigned[2]] * 2
 
 
-def test_thresholds_come_from_clean_windows_not_trained_on(stack: DetectorStack) -> None:
+def unseen_by(stack: DetectorStack, without: int) -> list[tuple[Scores, PreparedCapture]]:
+    """Scores of training captures by the fold that left each out; those of one fold left aside."""
     some = captures()
-    assigned = assign_folds([c.store.y for c in some], 3)
-    distance, experience = [], []
-    for capture, fold in zip(some, assigned, strict=True):
-        scores = score_capture(stack.folds[int(fold[0])], capture, CPU)
-        clean = capture.store.y[scores.windows] == 0
-        distance.append(scores.deviation[clean])
-        experience.append(capture.experience[clean])
-    expected = clean_thresholds(np.concatenate(distance), np.concatenate(experience))
-    for detectors in (stack.final, *stack.folds):
-        np.testing.assert_allclose(detectors.vgae.thresholds, expected, rtol=1e-5)
+    assigned = [int(a[0]) for a in assign_folds([c.store.y for c in some], 3)]
+    return [
+        (score_capture(stack.folds[fold], capture, CPU), capture)
+        for capture, fold in zip(some, assigned, strict=True)
+        if fold != without
+    ]
+
+
+def with_spread(stack: DetectorStack, of: Detectors) -> DetectorStack:
+    """The folds' detectors with the usual spreads of one pair."""
+    folds = copy.deepcopy(stack.folds)
+    for pair in folds:
+        pair.vgae.component_usual.copy_(of.vgae.component_usual)
+        assert pair.gat is not None
+        assert of.gat is not None
+        pair.gat.odds_usual.copy_(of.gat.odds_usual)
+        # So that the probability gives the departure away.
+        pair.gat.slope.fill_(0.1)
+        pair.gat.border.fill_(0.0)
+    return DetectorStack(stack.final, folds)
+
+
+@pytest.mark.parametrize("number", [FINAL, 0, 1])
+def test_no_capture_decides_about_its_own_scores(stack: DetectorStack, number: int) -> None:
+    """Thresholds and mapping come from windows not trained on: for the final detectors from all,
+    for those of a fold from what the other folds left out."""
+    calibrated = stack.of(number)
+    seen = unseen_by(with_spread(stack, calibrated), number)
+    clean = [capture.store.y[scores.windows] == 0 for scores, capture in seen]
+    expected = clean_thresholds(
+        np.concatenate([s.deviation[c] for (s, _), c in zip(seen, clean, strict=True)]),
+        np.concatenate([k.experience[c] for (_, k), c in zip(seen, clean, strict=True)]),
+        np.concatenate([s.deviation[~c] for (s, _), c in zip(seen, clean, strict=True)]),
+    )
+    np.testing.assert_allclose(calibrated.vgae.thresholds, expected, rtol=1e-4)
+    departure = np.concatenate([10 * logit(scores.gat_prob) for scores, _ in seen])
+    label = np.concatenate([capture.store.y[scores.windows] for scores, capture in seen])
+    slope, border = fit_logistic(departure, label)
+    assert calibrated.gat is not None
+    assert float(calibrated.gat.slope) == pytest.approx(slope, rel=0.05)
+    assert float(calibrated.gat.border) == pytest.approx(border, rel=0.02)
 
 
 def test_commissioning_windows_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
