@@ -178,6 +178,16 @@ class AttackNames:
             label = self._labels[name] = len(self.names)
         return label
 
+    def of(self, attacked: str, *names: str) -> int:
+        """0 where a field says benign; else the label of the attack that these fields name.
+
+        Raises:
+            BadLine: if the field is no label, or as :meth:`label`.
+        """
+        if not exact_label(attacked):
+            return 0
+        return self.label(" ".join(dict.fromkeys(name for name in names if name)) or "attack")
+
 
 class Buses:
     """The buses named in a capture: a frame table holds one bus, so several are worth a warning."""
