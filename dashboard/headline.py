@@ -51,6 +51,22 @@ def headline(results: dict[str, Any]) -> Headline:
     return Headline("equal", f"**Fusion makes no difference here:** {compared}")
 
 
+def gain_here(numbers: dict[str, Any]) -> str:
+    """What fusion adds in one scenario, and how sure that is; empty where it is not known."""
+    gain = numbers.get("fusion_gain") or {}
+    if gain.get("f1") is None or gain.get("best_single") not in METHODS:
+        return ""
+    single = METHODS[gain["best_single"]].label
+    told = f"Fusion's F1 is {abs(gain['f1']):.3f} {'above' if gain['f1'] >= 0 else 'below'} "
+    told += f"that of {single}, the better single model here"
+    limits = gain.get("f1_interval")
+    if not limits:
+        return f"{told}."
+    low, high = limits
+    clear = "it helps" if low > 0 else "it does not help" if high < 0 else "no clear difference"
+    return f"{told} (95 %: {low:+.3f} to {high:+.3f}): **{clear}**."
+
+
 def gap_closed(results: dict[str, Any]) -> str:
     """The share of the way from the better single model to the oracle, as a sentence."""
     tests = [s["methods"] for s in results["scenarios"].values()]
