@@ -37,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--multirun", action="store_true", help="train every combination (agent.gamma=0,0.5)"
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="parallel jobs of a --multirun")
+    parser.add_argument(
+        "--launcher",
+        default="joblib",
+        choices=("joblib", "slurm", "submitit-local", "ray"),
+        help="where the jobs of a --multirun run; its options are hydra.launcher.NAME=VALUE",
+    )
     add_common_arguments(parser)
     parsed = parser.parse_intermixed_args(arguments)
     return guarded(lambda: run(parsed))
@@ -69,7 +75,7 @@ def run(parsed: argparse.Namespace) -> None:
     elif parsed.training == "detectors":
         raise ConfigError("--multirun sweeps over fusion training only, got --training detectors")
     else:
-        sweep_and_tell(config, parsed.overrides, parsed.jobs)
+        sweep_and_tell(config, parsed.overrides, parsed.jobs, parsed.launcher)
 
 
 def training_changes(parsed: argparse.Namespace, training: str) -> dict[str, Any]:

@@ -7,7 +7,10 @@
 The command lines, the dashboard's jobs and the tests all call these functions.
 """
 
+import hashlib
+import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -130,7 +133,9 @@ def _rehearsed(
     train = [c for c in prepared if c.split.startswith("train_")]
     usable = [c.key for c in train if not c.store.y.any()] or [c.key for c in train]
     by_key = {capture.key: capture for capture in captures}
-    for rehearsal in plan_rehearsals(usable, config.rehearsed, config.seed):
+    for rehearsal in plan_rehearsals(
+        usable, config.rehearsals, config.seed, config.rehearsals_for_gat
+    ):
         reporter.check()
         capture = by_key[rehearsal.of]
         store = rehearsed_store(rehearsal, capture, config.window, workspace, config.seed)
@@ -202,8 +207,9 @@ def train_fusion(
     Args:
         dataset: taken instead of the one that ``config`` names.
 
-    Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy`` and
-    ``policy_map.arrow`` into ``run_dir``; agent, policy, checkpoints and logs into the workspace.
+    Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy,
+    policy_map.arrow`` and ``policy_epochs.arrow`` into ``run_dir``; agent, policy, checkpoints and
+    logs into the workspace.
 
     Returns:
         What ``results.json`` holds.
@@ -229,6 +235,7 @@ def train_fusion(
             checkpoints=workspace.checkpoints(dataset.name),
             log_root=workspace.logs,
             log_name=f"fusion_{dataset.name}",
+            policy_epochs=run_dir / "policy_epochs.arrow",
             reporter=reporter,
         )
     with _timed(seconds, "compare"):
@@ -243,6 +250,7 @@ def train_fusion(
     warnings = [*dataset.warnings, *cache.metadata["warnings"], *comparison.results["warnings"]]
     for warning in warnings:
         reporter.log(f"warning: {warning}")
+    warnings += trained.warnings  # Told when they came up.
     comparison.results["validation"]["rehearsed_windows"] = _rehearsed_windows(validation)
     results = {
         "dataset": dataset.name,
@@ -366,7 +374,7 @@ def _cache(
         "warnings": warnings,
     }
     with _timed(seconds, "cache"):
-        builder = PredictionCacheBuilder(stack, captures, config.detector.folds, device)
+        builder = PredictionCacheBuilder(stack, captures, config.detector, device)
         return builder.build(path, metadata, reporter)
 
 
@@ -417,9 +425,14 @@ def _train(
             f"{config.detector.window.length}"
         )
     device = resolve_device(config.detector.device)
-    stack = train_stack(captures, config.detector, device, reporter)
     folder = workspace.detectors(dataset.name, config.detector.protocol)
-    stack.save(folder, detector_fingerprint(dataset, config.detector))
+    fingerprint = detector_fingerprint(dataset, config.detector)
+    digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
+    unfinished = folder.parent / f".{folder.name}-unfinished" / digest
+    stack = train_stack(captures, config.detector, device, reporter, unfinished)
+    stack.save(folder, fingerprint)
+    # With it go those of other settings, which nobody went on with.
+    shutil.rmtree(unfinished.parent, ignore_errors=True)
     return folder
 
 

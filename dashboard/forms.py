@@ -37,6 +37,8 @@ ELSEWHERE = frozenset(
         "data.autoencoder",
         "data.classifier",
         "training.resume_from",
+        # Names code to run, which nobody should from a browser.
+        "agent.reward_function",
     )
 )
 
@@ -112,7 +114,11 @@ def ask(setting: Setting) -> Any:
         )
     text = ", ".join(map(str, setting.value)) if isinstance(setting.value, tuple) else setting.value
     typed = st.text_input(label, text, key=key, help=help)
-    return numbers(typed, setting.name) if isinstance(setting.value, tuple) else typed
+    if not isinstance(setting.value, tuple):
+        return typed
+    if isinstance(setting.value[0], str):
+        return tuple(part.strip() for part in typed.split(",") if part.strip())
+    return numbers(typed, setting.name)
 
 
 def numbers(text: str, name: str) -> tuple[int, ...]:

@@ -130,6 +130,7 @@ def test_an_unknown_data_set_says_how_to_get_it_and_starts_nothing(calls, worksp
     assert "no data set 'hcrl_sa'" in message
     assert str(workspace.datasets / "hcrl_sa") in message
     assert "train_01_attack_free" in message
+    assert "python -m core datasets hcrl_sa --import FOLDER" in message
     assert calls == []
     assert registry(workspace).runs() == []
 

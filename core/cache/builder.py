@@ -10,12 +10,9 @@ import pyarrow as pa
 import torch
 
 from core.cache.predictions import FusionPredictionCache, write_predictions
-from core.detectors.crossfit import (
-    FINAL,
-    DetectorStack,
-    folds_of,
-    score_capture,
-)
+from core.config import DetectorConfig
+from core.detectors.crossfit import FINAL, DetectorStack, score_capture
+from core.detectors.folds import folds_of
 from core.detectors.prepare import PreparedCapture
 from core.detectors.vgae import COMPONENTS
 from core.errors import DatasetError
@@ -35,14 +32,14 @@ class PredictionCacheBuilder:
         self,
         stack: DetectorStack,
         captures: Sequence[PreparedCapture],
-        folds: int,
+        config: DetectorConfig,
         device: torch.device,
     ) -> None:
         self.stack = stack
         self.captures = captures
         self.device = device
         train = [c for c in captures if c.split.startswith("train_")]
-        assigned = folds_of(train, folds) if stack.folds else []
+        assigned = folds_of(train, config) if stack.folds else []
         self._fold = dict(zip([c.key for c in train], assigned, strict=False))
 
     def build(

@@ -101,6 +101,23 @@ class Columns:
         self.payload[index, : len(row.payload)] = np.frombuffer(row.payload, np.uint8)
         self.label[index] = row.label
 
+    def put_rows(self, rows: npt.NDArray[np.intp], part: "Columns") -> None:
+        """Set the frames at ``rows``, all but their times, which stay."""
+        missing = part.payload.shape[1] - self.payload.shape[1]
+        if missing > 0:
+            self.payload = np.pad(self.payload, ((0, 0), (0, missing)))
+        self.arbitration_id[rows] = part.arbitration_id
+        self.flags[rows] = part.flags
+        self.length[rows] = part.length
+        self.payload[rows, : part.payload.shape[1]] = part.payload
+        self.label[rows] = part.label
+
+    def narrowed(self) -> "Columns":
+        """The same frames, with payloads of 8 bytes where none is longer."""
+        if self.payload.shape[1] > 8 and self.length.max(initial=0) <= 8:
+            self.payload = np.ascontiguousarray(self.payload[:, :8])
+        return self
+
     def select(self, mask: npt.NDArray[np.bool_]) -> "Columns":
         """The frames where ``mask`` ``[F]`` holds."""
         if mask.all():
@@ -160,6 +177,16 @@ class AttackNames:
             self.names.append(name[:EXAMPLE_LENGTH])
             label = self._labels[name] = len(self.names)
         return label
+
+    def of(self, attacked: str, *names: str) -> int:
+        """0 where a field says benign; else the label of the attack that these fields name.
+
+        Raises:
+            BadLine: if the field is no label, or as :meth:`label`.
+        """
+        if not exact_label(attacked):
+            return 0
+        return self.label(" ".join(dict.fromkeys(name for name in names if name)) or "attack")
 
 
 class Buses:

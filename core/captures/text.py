@@ -34,8 +34,8 @@ UNPACKED_RATIO, UNPACKED_LEAST = 100, 64 << 20
 """Times its size, and bytes in any case, that a compressed capture may unpack to; logs of a bus
 unpack to five or ten times their size."""
 GZIP_MAGIC = b"\x1f\x8b"
-PAD = 192
-"""Bytes before and after the text, so that a word may be read beyond any field (64 bytes = 128)."""
+PAD = 256
+"""Bytes before and after the text, so that a word may be read beyond any field (64 bytes = 192)."""
 
 NEWLINE, CARRIAGE_RETURN = ord("\n"), ord("\r")
 _ZEROS = np.uint64(0x3030303030303030)
@@ -151,6 +151,12 @@ class Words:
         index = np.minimum(self.first + k, len(self.start) - 1)
         return self.start[index], self.end[index]
 
+    def take(self, rows: Positions) -> "Words":
+        """Those of some of the lines."""
+        if len(rows) == len(self.first):
+            return self
+        return Words(self.first[rows], self.count[rows], self.start, self.end)
+
 
 def split_lines(block: bytes, delimiters: str) -> Lines:
     """Cut a block that ends with a newline into lines and fields."""
@@ -181,6 +187,21 @@ def split_words(lines: Lines) -> Words:
     first = np.searchsorted(start, lines.start)
     count = np.diff(first, append=len(start))
     return Words(first, count, np.append(start, PAD), np.append(end, PAD))
+
+
+def printable(lines: Lines) -> Mask:
+    """Where ``[L]`` lines are printable ASCII, tabs and carriage returns, and nothing else.
+
+    There the words of :func:`split_words` are those that Python sees; elsewhere may be other white
+    space.
+    """
+    characters = lines.text.characters
+    found = np.flatnonzero(characters - np.uint8(ord(" ")) > ord("~") - ord(" "))
+    odd = characters[found]
+    found = found[(odd != NEWLINE) & (odd != ord("\t")) & (odd != CARRIAGE_RETURN)]
+    if not len(found):
+        return np.ones(len(lines), bool)
+    return np.searchsorted(found, lines.start) == np.searchsorted(found, lines.end)
 
 
 def unpacked_limit() -> int:
@@ -304,6 +325,7 @@ def read_lines(
     frames: int,
     skip_bytes: int = 0,
     first_line: int = 1,
+    reach: Callable[[int], None] | None = None,
 ) -> Iterator[Columns]:
     """Read every line of a text capture, ``frames`` or somewhat more at a time.
 
@@ -315,6 +337,8 @@ def read_lines(
         quarantine: takes the lines that are no frames. Blank lines are no lines.
         skip_bytes: header, not to be read as frames.
         first_line: number of the first line read.
+        reach: told which of the block's lines ``exact`` reads next, where that depends on the lines
+            before it, which ``fast`` has read.
 
     Yields:
         At least once; no frames only where there are none at all. What is read behind the last
@@ -339,6 +363,8 @@ def read_lines(
             try:
                 if too_long[index]:
                     raise BadLine(f"line is longer than {MAX_LINE} characters")
+                if reach:
+                    reach(index)
                 row = exact(text)
             except BadLine as bad:
                 quarantine.add(first_line + int(filled[index]), str(bad), text)
@@ -352,7 +378,7 @@ def read_lines(
         if waiting >= frames:
             yield concatenate(parts)
             parts, waiting = [], 0
-        parts.append(columns.select(good))
+        parts.append(columns.select(good).narrowed())
         waiting += int(np.count_nonzero(good))
     yield concatenate(parts)
 
@@ -381,13 +407,13 @@ def settings_first(
     Returns:
         Whether all settings are there; otherwise the lines are to be read one by one.
     """
-    settings = np.flatnonzero(is_setting)
+    settings = np.flatnonzero(is_setting & (lines.end - lines.start <= MAX_LINE))
     if not len(settings):
         return True
     if is_frame[: settings[-1]].any():
         return False
     for index in settings.tolist():
-        take(lines.line(index)[:MAX_LINE])
+        take(lines.line(index))
     return True
 
 
@@ -410,39 +436,97 @@ def read_words(
         data: the first of the words that are payload bytes, of two digits and one blank apart.
         points: characters that may stand for the decimal point.
     """
-    text, columns = lines.text, Columns.empty(len(lines))
-    columns.timestamp, good = read_time(text, *time, points)
-    columns.arbitration_id, fine = read_hex_number(text, *number)
-    good &= fine & (columns.arbitration_id <= EXTENDED_MAX)
     if isinstance(length, tuple):
-        good &= length[1] - length[0] == 1
-        length = text.characters[length[0]].astype(np.intp) - ord("0")
-    good &= (length >= 0) & (length <= 8) & (words.count >= data + length)
+        length = read_digit(lines.text, *length)
+    columns, good = read_frame_words(lines.text, words, number=number, length=length, data=data)
+    columns.timestamp, fine = read_time(lines.text, *time, points)
+    return columns, good & fine
+
+
+def read_frame_words(
+    text: Text,
+    words: Words,
+    *,
+    number: tuple[Positions, Positions],
+    length: Positions,
+    data: int | Positions,
+    base: int = 16,
+    most: int = 8,
+) -> tuple[Columns, Mask]:
+    """Identifiers and payloads of words, and where ``[L]`` they hold. No time and no flags are set.
+
+    Args:
+        number: where the identifier stands.
+        length: payload bytes of each line, up to ``most``; others do not hold.
+        data: the first of the words that are payload bytes; hexadecimal ones have two digits and
+            are one blank apart.
+        base: of identifiers and payload bytes.
+        most: 8, or 64 for CAN FD: the width of the payloads.
+    """
+    columns = Columns.empty(len(words.first), most)
+    columns.arbitration_id, good = read_number(text, *number, base)
+    good &= (length >= 0) & (length <= most) & (words.count >= data + length)
     length = np.where(good, length, 0)
-    start, end = words.word(data)[0], words.word(data + length - 1)[1]
-    good &= (length == 0) | (end - start == 3 * length - 1)
-    columns.payload, fine = read_spaced_bytes(text, start, length, " ")
+    if base == 10:
+        columns.payload, fine = _read_decimal_bytes(text, words, data, length, most)
+    else:
+        start, end = words.word(data)[0], words.word(data + length - 1)[1]
+        good &= (length == 0) | (end - start == 3 * length - 1)
+        columns.payload, fine = read_spaced_bytes(text, start, length, " ", most)
     columns.length = length.astype(np.uint8)
     return columns, good & fine
 
 
+def read_digit(text: Text, start: Positions, end: Positions) -> Positions:
+    """The decimal digit that is each field ``[L]``; not 0 to 9 where the field is none."""
+    digit = text.characters[start].astype(np.intp) - ord("0")
+    return np.where(end - start == 1, digit, -1)
+
+
+def read_number(
+    text: Text, start: Positions, end: Positions, base: int
+) -> tuple[npt.NDArray[np.uint32], Mask]:
+    """An identifier of up to 29 bits, in up to 8 hexadecimal or 12 decimal digits, and where it
+    holds ``[L]``."""
+    if base == 16:
+        number, good = read_hex_number(text, start, end)
+        return number, good & (number <= EXTENDED_MAX)
+    decimal, good = read_integer(text, start, end)
+    return decimal.astype(np.uint32), good & (end - start <= 12) & (decimal <= EXTENDED_MAX)
+
+
 def read_spaced_bytes(
-    text: Text, start: Positions, length: Positions, separator: str
+    text: Text, start: Positions, length: Positions, separator: str, width: int = 8
 ) -> tuple[npt.NDArray[np.uint8], Mask]:
-    """``length`` (0 to 8) bytes of two hexadecimal digits, one separator between them.
+    """``length`` (0 to ``width``) bytes of two hexadecimal digits, one separator between them.
 
     Returns:
-        Payload ``[L, 8]`` padded with zeros, and where it holds.
+        Payload ``[L, width]`` padded with zeros, and where it holds.
     """
-    good = (length >= 0) & (length <= 8)
+    good = (length >= 0) & (length <= width)
     length = np.where(good, length, 0)
-    there = np.arange(8) < length[:, None]
-    words = text.words[start[:, None] + 3 * np.arange(8)]
+    there = np.arange(width) < length[:, None]
+    words = text.words[start[:, None] + 3 * np.arange(width)]
     pairs = np.where(there, _PAIRS[(words & np.uint64(0xFFFF)).astype(np.intp)], 0)
     between = ((words >> np.uint64(16)) & np.uint64(0xFF)) == ord(separator)
     good &= ~(pairs & _INVALID).any(axis=1)
-    good &= (between | (np.arange(1, 9) >= length[:, None])).all(axis=1)
+    good &= (between | (np.arange(1, width + 1) >= length[:, None])).all(axis=1)
     return pairs.astype(np.uint8), good
+
+
+def _read_decimal_bytes(
+    text: Text, words: Words, data: int | Positions, length: Positions, width: int
+) -> tuple[npt.NDArray[np.uint8], Mask]:
+    """``length`` (0 to ``width``) bytes ``[L, width]``, each a word of up to three digits."""
+    there = np.arange(width) < length[:, None]
+    index = (words.first + data)[:, None] + np.arange(width)
+    index = np.where(there, index, len(words.start) - 1)
+    start, end = words.start[index], words.end[index]
+    digits = np.where(there, end - start, 1)
+    good = digits <= 3
+    value, fine = _eight_digits(text.words[end - 8], np.where(good, digits, 0))
+    good = (good & fine & (value <= 255)) | ~there
+    return np.where(there, value, 0).astype(np.uint8), np.all(good, axis=1)
 
 
 def read_integer(

@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--protocol", choices=("both", *PROTOCOLS), default="both")
     parser.add_argument(
-        "--seeds", default="0,1,2", metavar="N,N", help="seeds, default %(default)s"
+        "--seeds",
+        default="0,1,2",
+        metavar="N,N",
+        help="seeds, default %(default)s; where a vehicle or attack is left out, only the first",
     )
     parser.add_argument(
         "--splits",

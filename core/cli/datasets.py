@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from core.captures.catalogue import (
@@ -14,6 +15,7 @@ from core.captures.catalogue import (
     read_catalogue,
 )
 from core.captures.dataset import list_datasets
+from core.captures.dataset_import import import_dataset
 from core.errors import ConfigError
 from core.progress import StreamReporter
 from core.workspace import Workspace
@@ -25,6 +27,13 @@ _COLUMNS = "{:<{width}} {:>11} {:>6} {:>10} {:>6} {:>8} {:>8}  {}"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="look at this data set's captures")
+    parser.add_argument(
+        "--import",
+        dest="source",
+        type=Path,
+        metavar="FOLDER",
+        help="first copy the split folders in FOLDER into the workspace, as data set NAME",
+    )
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="captures read at the same time (1)"
@@ -40,6 +49,10 @@ def run(args: argparse.Namespace) -> None:
         StorageError: if the catalogue cannot be written.
     """
     workspace = Workspace.default()
+    if args.source is not None:
+        if args.name is None:
+            raise ConfigError("expected a NAME for the data set to import")
+        import_dataset(args.source, args.name, workspace, StreamReporter())
     if args.name is None:
         names = list_datasets(workspace)
         print(json.dumps(names, ensure_ascii=False) if args.json else "\n".join(names))

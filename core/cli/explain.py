@@ -86,8 +86,9 @@ def explain_capture(
     Under ``windows``, from the highest score down: ``window``, ``first_frame``, ``start_time`` and
     ``end_time`` (seconds), ``anomaly_score`` and ``gat_prob`` (null for windows that the profile
     was learnt from), and under ``ids`` the first ``ids`` by contribution: ``arbitration_id``
-    (hexadecimal; eight digits if it has 29 bits), ``present``, ``contribution`` (all ids' add up to
-    1), what of that comes from ``profile``, ``vgae`` and ``gat``, and ``reasons`` in words.
+    (hexadecimal; eight digits if it has 29 bits), ``present``, ``anomaly_score`` (of the id by
+    itself), ``contribution`` (all ids' add up to 1), what of that comes from ``profile``, ``vgae``
+    and ``gat``, and ``reasons`` in words.
 
     Raises:
         DatasetError, CaptureError, CheckpointError, ConfigError: as :func:`run` says.
@@ -198,7 +199,8 @@ def _text(found: dict[str, Any]) -> str:
             f"window {window['window']} ({window['start_time']:.3f} s to "
             f"{window['end_time']:.3f} s): {scores}",
             *(
-                f"  {row['arbitration_id']:<10} {row['contribution']:>6.1%}  {row['reasons']}"
+                f"  {row['arbitration_id']:<10} {row['contribution']:>6.1%}  "
+                f"anomaly {row['anomaly_score']:.2f}  {row['reasons']}"
                 for row in window["ids"]
             ),
         ]

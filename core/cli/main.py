@@ -16,6 +16,8 @@ COMMANDS = (
     "reproduce",
     "train-fusion",
     "explain",
+    "export",
+    "compare",
     "benchmark",
     "bench",
 )

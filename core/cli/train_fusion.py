@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from core.config import DEVICES, FusionConfig, override
+from core.errors import StorageError
 from core.files import write_json
 from core.progress import Reporter, StreamReporter
 
 HELP = "train a fusion agent on a table of two detectors' scores"
+OUTPUTS = (
+    *("summary.json", "fusion_agent.pth", "fusion_policy.npy", "policy_map.arrow"),
+    *("policy_epochs.arrow", "checkpoints", "logs"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the split, the weights and the sampling"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="SETTING=VALUE",
+        help="any setting in Hydra's notation, such as agent.miss_cost=5",
     )
 
 
@@ -51,6 +62,10 @@ def run(args: argparse.Namespace) -> None:
             "training.seed": args.seed,
         },
     )
+    if args.overrides:
+        from core.presets import apply_overrides
+
+        config = apply_overrides(config, args.overrides)
     fuse_scores(args.scores, args.out, config, StreamReporter())
 
 
@@ -59,15 +74,23 @@ def fuse_scores(
 ) -> dict[str, Any]:
     """Train on a table of scores and write all outputs into ``out``.
 
-    Written: ``fusion_agent.pth``, ``fusion_policy.npy``, ``policy_map.arrow``, ``checkpoints/``,
-    ``logs/fusion_<table>/version_N/`` and ``summary.json``. In the summary, ``transitions`` counts
+    Written: ``fusion_agent.pth``, ``fusion_policy.npy``, ``policy_map.arrow``,
+    ``policy_epochs.arrow``, ``checkpoints/``, ``logs/fusion_<table>/version_N/`` and
+    ``summary.json``. In the summary, ``transitions`` counts
     the transitions learnt from (updates times batch size), rewards are means per held-out window,
     the best fixed alpha is the one that is best in training, and ``gap_closed`` is null where the
     better single detector is as good as any alpha could be.
 
     Returns:
         The summary.
+
+    Raises:
+        StorageError: if ``out`` holds such outputs already, or cannot be written.
     """
+    if taken := [name for name in OUTPUTS if (out / name).exists()]:
+        raise StorageError(
+            f"{out} holds {taken[0]} of an earlier run; expected a new or empty folder for --out"
+        )
     # Torch and Lightning take seconds to load, which --help need not wait for.
     from core.cache.predictions import FusionPredictionCache
     from core.evaluation.summary import training_summary
@@ -90,6 +113,7 @@ def fuse_scores(
         checkpoints=out / "checkpoints",
         log_root=out / "logs",
         log_name=f"fusion_{scores.stem}",
+        policy_epochs=out / "policy_epochs.arrow",
         reporter=reporter,
     )
     summary = training_summary(trained, train, validation, config)

@@ -4,6 +4,7 @@ import argparse
 import functools
 import json
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,9 +89,10 @@ def require_inputs(config: FusionConfig, workspace: Workspace) -> None:
     name, names = config.data.dataset, list_datasets(workspace)
     if name not in names and not Path(name).is_dir():
         raise DatasetError(
-            f"no data set {name!r}: {workspace.datasets} has {', '.join(names)}; to add one, "
-            "put its folders (train_01_attack_free, train_02_with_attacks, test_*) into "
-            f"{workspace.datasets / name}, or give the path of the folder that holds them"
+            f"no data set {name!r}: {workspace.datasets} has {', '.join(names)}; "
+            f"`python -m core datasets {shlex.quote(name)} --import FOLDER` copies one from the "
+            "folder that holds its folders (train_01_attack_free, train_02_with_attacks, test_*) "
+            f"to {workspace.datasets / name}, and the path of that folder does for a name"
         )
     for path in (config.data.autoencoder, config.data.classifier, config.training.resume_from):
         if path and not Path(path).is_file():
@@ -161,7 +163,12 @@ def scores_table(results: Mapping[str, Any], metric: str = "f1") -> str:
     return "\n".join(lines)
 
 
-def sweep_and_tell(config: FusionConfig, overrides: Sequence[str], parallel: int | None) -> None:
+def sweep_and_tell(
+    config: FusionConfig,
+    overrides: Sequence[str],
+    parallel: int | None,
+    launcher: str = "joblib",
+) -> None:
     """Train once per combination of the overrides' values and tell how each did.
 
     What the jobs share (data set, detectors, prediction cache) is made first, so that parallel
@@ -172,8 +179,9 @@ def sweep_and_tell(config: FusionConfig, overrides: Sequence[str], parallel: int
         InputError: on whatever the user can mend; jobs that did not fail are told first.
     """
     from core import pipeline
-    from core.presets import expand_sweep, run_sweep, swept
+    from core.presets import check_launcher, expand_sweep, run_sweep, swept
 
+    check_launcher(launcher)
     workspace = Workspace.default()
     configs = expand_sweep(config, overrides)
     if parallel is not None and parallel < 1:
@@ -185,11 +193,13 @@ def sweep_and_tell(config: FusionConfig, overrides: Sequence[str], parallel: int
     if shared:
         for data in cached:
             pipeline.build_cache(data, workspace, StreamReporter())
-    parallel = min(len(configs), parallel or os.cpu_count() or 1) if shared else 1
+    # A cluster has its own queue; this machine has its cores.
+    usual = os.cpu_count() if launcher == "joblib" else len(configs)
+    parallel = min(len(configs), parallel or usual or 1) if shared else 1
 
     folder = workspace.root / "multirun" / time.strftime("%Y%m%d-%H%M%S")
     task = functools.partial(sweep_job, str(workspace.root), str(folder))
-    outcomes = run_sweep(config, overrides, task, folder, parallel)
+    outcomes = run_sweep(config, overrides, task, folder, parallel, launcher)
     print(f"outputs of job N in {folder}/N")
     for number, (outcome, found) in enumerate(zip(outcomes, configs, strict=True)):
         values = [f"{name}={attrgetter(name)(found)}" for name in swept(overrides)]

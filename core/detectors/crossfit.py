@@ -12,23 +12,29 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit
+from torch import Tensor
 
 from core.captures.rehearsal import KINDS
 from core.config import DetectorConfig
-from core.detectors.checkpoint import load_gat, load_vgae, save_detector
-from core.detectors.gat import GAT
-from core.detectors.prepare import PreparedCapture
-from core.detectors.scoring import (
+from core.detectors.calibration import (
+    Logistic,
     anomaly_score,
-    attack_log_odds,
     center_and_spread,
     clean_thresholds,
     deviation,
-    error_components,
-    probability,
+    expected_spread,
+    fit_logistic,
     stage,
+    usual_spread,
 )
-from core.detectors.training import fit_gat, fit_vgae, hold_out
+from core.detectors.checkpoint import load_gat, load_vgae, save_detector
+from core.detectors.folds import folds_of, why_not
+from core.detectors.gat import GAT
+from core.detectors.prepare import PreparedCapture
+from core.detectors.scoring import attack_log_odds, error_components, outputs
+from core.detectors.training import Course, best_epoch, fit_gat, fit_vgae
+from core.detectors.unfinished import kept
 from core.detectors.vgae import VGAE
 from core.errors import CheckpointError, DatasetError
 from core.files import atomic_path
@@ -103,6 +109,21 @@ class DetectorStack:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the two networks say of ``G`` windows in a row."""
+
+    components: npt.NDArray[np.float64]
+    """``[G, len(COMPONENTS)]`` log reconstruction errors."""
+    log_odds: npt.NDArray[np.float64] | None
+    """``[G]`` of an attack; None where there is no GAT."""
+
+    def windows(self, rows: slice) -> "Evidence":
+        """Some of the windows."""
+        odds = None if self.log_odds is None else self.log_odds[rows]
+        return Evidence(self.components[rows], odds)
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores of ``W`` windows of one capture."""
 
@@ -113,7 +134,7 @@ class Scores:
     components: npt.NDArray[np.float64]
     """``[W, len(COMPONENTS)]`` log reconstruction errors."""
     deviation: npt.NDArray[np.float64]
-    """``[W]`` what the anomaly score is made from (:func:`core.detectors.scoring.deviation`)."""
+    """``[W]`` what the anomaly score is made from, as :func:`deviation_of` gives it."""
 
 
 def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.device) -> Scores:
@@ -124,81 +145,57 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
     with undisturbed():
         for part in capture.parts():
             graphs = GraphTensors.join([part], device)
-            errors.append(error_components(vgae, graphs))
-            if gat is not None:
-                odds.append(attack_log_odds(gat, graphs))
-    components = np.concatenate(errors)
-    if len(capture.reference):
-        center, spread = center_and_spread(components[capture.reference])
-    else:
-        center = vgae.component_center.double().cpu().numpy()
-        spread = vgae.component_spread.double().cpu().numpy()
-    scored = components[capture.scored]
-    distance = deviation(scored, center, spread)
+            error, *found = outputs([vgae] if gat is None else [vgae, gat], graphs)
+            errors.append(error)
+            odds += found
+    evidence = Evidence(np.concatenate(errors), np.concatenate(odds) if odds else None)
+    distance = deviation_of(detectors.vgae, capture, evidence)[capture.scored]
     thresholds = vgae.thresholds.double().cpu().numpy()
-    gat_prob = np.full(len(scored), UNDECIDED)
+    gat_prob = np.full(len(capture.scored), UNDECIDED)
     if gat is not None:
-        gat_prob = probability(np.concatenate(odds))[capture.scored]
+        gat_prob = _probability(gat, capture, evidence)[capture.scored]
     return Scores(
         windows=capture.scored,
         anomaly_score=anomaly_score(distance, thresholds[stage(capture.experience)]),
         gat_prob=gat_prob,
-        components=scored,
+        components=evidence.components[capture.scored],
         deviation=distance,
     )
 
 
-def folds_of(captures: Sequence[PreparedCapture], folds: int) -> list[npt.NDArray[np.int64]]:
-    """Fold of every window of every training capture, as :func:`assign_folds` deals them out.
-
-    A rehearsal belongs to the fold of the recorded traffic that it was acted out on.
-    """
-    recorded = [c for c in captures if c.rehearsal is None]
-    rehearsed = len(recorded) < len(captures)
-    assigned = assign_folds([c.store.y for c in recorded], folds, whole=rehearsed)
-    by_key = {c.key: fold for c, fold in zip(recorded, assigned, strict=True)}
-    result = []
-    for capture in captures:
-        if capture.rehearsal is None:
-            result.append(by_key[capture.key])
-        else:
-            ends = by_key[capture.rehearsal.of][[0, -1]]
-            result.append(np.full(len(capture.store), ends[capture.rehearsal.half]))
-    return result
-
-
-def assign_folds(
-    labels: Sequence[npt.NDArray[np.uint8]], folds: int, whole: bool = False
-) -> list[npt.NDArray[np.int64]]:
-    """Fold of every window of every capture.
-
-    Whole captures go to one fold, attacked and attack-free ones each dealt out in turn, so that
-    every other fold keeps attacks to learn from. Where at most one capture holds attacks (or there
-    is one capture in all), each capture is cut in two at the middle of its attacked windows. If
-    that leaves all clean windows of an only capture on one side (an attack that lasts to its end),
-    they are cut at their own middle. :func:`train_stack` leaves a gap between the halves.
+def deviation_of(
+    vgae: VGAE,
+    capture: PreparedCapture,
+    evidence: Evidence,
+    usual: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.float64]:
+    """``[G]`` of all windows of a capture, from what is normal in its reference windows.
 
     Args:
-        whole: attacks are rehearsed, so that no fold depends on those recorded: captures are cut
-            only where there is just one.
+        usual: taken instead of the VGAE's own usual spread.
     """
-    attacked = [bool(y.any()) for y in labels]
-    if len(labels) == 1:
-        (fold,) = map(_halves, labels)
-        clean = np.flatnonzero(labels[0] == 0)
-        if len(np.unique(fold[clean])) == 1:
-            fold[clean] = np.arange(len(clean)) >= len(clean) // 2
-        return [fold]
-    if sum(attacked) == 1 and not whole:
-        return [_halves(y) for y in labels]
-    groups = min(folds, max(sum(attacked), 2 * whole) or len(labels))
-    # Attack-free captures are dealt out from the other end, to even out the folds' sizes.
-    turn = {True: 0, False: groups - 1}
-    result = []
-    for y, has_attack in zip(labels, attacked, strict=True):
-        result.append(np.full(len(y), turn[has_attack] % groups))
-        turn[has_attack] += 1 if has_attack else -1
-    return result
+    own = _numbers(vgae.component_center), _numbers(vgae.component_spread)
+    center, spread = _normal(evidence.components, capture, own)
+    usual = _numbers(vgae.component_usual) if usual is None else usual
+    return deviation(evidence.components, center, expected_spread(spread, usual))
+
+
+def departure_of(
+    gat: GAT,
+    capture: PreparedCapture,
+    evidence: Evidence,
+    usual: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.float64]:
+    """``[G]`` how far the log-odds of a capture's windows lie above those of its reference.
+
+    Args:
+        usual: taken instead of the GAT's own usual spread.
+    """
+    assert evidence.log_odds is not None
+    own = _numbers(gat.odds_center)[None], _numbers(gat.odds_spread)[None]
+    center, spread = _normal(evidence.log_odds[:, None], capture, own)
+    usual = _numbers(gat.odds_usual)[None] if usual is None else usual
+    return (evidence.log_odds - center) / expected_spread(spread, usual)
 
 
 def train_stack(
@@ -206,11 +203,18 @@ def train_stack(
     config: DetectorConfig,
     device: torch.device,
     reporter: Reporter,
+    unfinished: Path | None = None,
 ) -> DetectorStack:
-    """Train the final detectors and one pair per fold, and set the anomaly thresholds.
+    """Train a pair of detectors per fold and the final ones, and calibrate them.
 
-    The thresholds, where the anomaly score is 0.5, come from clean windows that the scoring VGAE
-    has not seen.
+    The folds' detectors are trained first. The captures that they left out say after how many
+    epochs training should end, where the anomaly score is 0.5, and what a log-odds means. The
+    final detectors, trained on all captures, take that over; those of a fold are calibrated on
+    what the other folds left out, as no capture may decide about its own scores.
+
+    Args:
+        unfinished: folder that trained networks are kept in until all are, of the same captures,
+            settings and code: a training that was stopped goes on with those that are there.
 
     Raises:
         DatasetError: if there is no clean window to learn from.
@@ -222,7 +226,9 @@ def train_stack(
     owner = np.repeat(np.arange(len(captures)), sizes)
     recorded = np.repeat([c.rehearsal is None for c in captures], sizes)
     label = np.concatenate([c.store.y for c in captures])
-    fold = np.concatenate(folds_of(captures, config.folds))
+    fold = np.concatenate(folds_of(captures, config))
+    if note := why_not(captures, config):
+        reporter.log(note)
     clean = recorded & (label == 0)
     if not clean[usable].any():
         raise DatasetError("no attack-free window in the training captures: nothing to learn from")
@@ -238,53 +244,194 @@ def train_stack(
         )
         for n in range(count)
     ]
-    names = ["", *(f"fold {n}" for n in range(1, len(parts)))]
+    left_out = [usable[:0]] + [usable[fold[usable] == n] for n in range(count)]
     if not all(clean[part].any() for part in parts):
         raise DatasetError(
             "cross-fitting needs attack-free windows in at least two training captures, "
             "or in both halves of the only one"
         )
-    splits = [_split(part, owner, label, config) for part in parts]
-    vgaes: list[VGAE] = []
-    gats: list[GAT | None] = []
-    for number, (train, validation) in enumerate(splits):
-        listener = PartReporter(reporter, number, len(parts), names[number])
-        known = [some[clean[some]] for some in (train, validation)]
-        vgaes.append(fit_vgae(graphs, known[0], known[1], config, listener))
-    for number, (train, validation) in enumerate(splits):
-        listener = PartReporter(reporter, number, len(parts), names[number])
-        if label[train].any():
-            gats.append(fit_gat(graphs, train, validation, config, listener))
-        else:
-            gats.append(None)
-            which = " ".join(filter(None, ("GAT", names[number])))
+
+    def listener(number: int) -> PartReporter:
+        # The final detectors, part 0, come last.
+        place = (number - 1) % len(parts)
+        return PartReporter(reporter, place, len(parts), f"fold {number}" if number else "")
+
+    def vgae_course(number: int, epochs: int | None = None) -> Course[VGAE]:
+        known, held = (some[clean[some]] for some in (parts[number], left_out[number]))
+        return kept(
+            unfinished and unfinished / f"vgae_{number}.safetensors",
+            lambda: VGAE(config.vgae),
+            lambda: fit_vgae(graphs, known, held, config, listener(number), epochs),
+            device,
+        )
+
+    def gat_course(number: int, epochs: int | None = None) -> Course[GAT] | None:
+        part, held = parts[number], left_out[number]
+        if not label[part].any():
+            which = " ".join(filter(None, ("GAT", f"fold {number}" if number else "")))
             reporter.log(f"{which}: no attacked window to learn from; it stays undecided")
-    final, *folds = map(Detectors, vgaes, gats)
-    distances, experience = [], []
-    for number, detectors in enumerate(folds):
-        for capture, start in zip(captures, offset, strict=False):
-            rows = capture.scored + start
-            wanted = (fold[rows] == number) & clean[rows]
-            if wanted.any():
-                distances.append(score_capture(detectors, capture, device).deviation[wanted])
-                experience.append(capture.experience[wanted])
-    thresholds = clean_thresholds(np.concatenate(distances), np.concatenate(experience))
-    for detectors in (final, *folds):
-        detectors.vgae.thresholds.copy_(torch.from_numpy(thresholds))
-    return DetectorStack(final, tuple(folds))
+            return None
+        anomaly = deviation(
+            errors[number][part], *center_and_spread(errors[number][part[clean[part]]])
+        )
+        return kept(
+            unfinished and unfinished / f"gat_{number}.safetensors",
+            lambda: GAT(config.gat),
+            lambda: fit_gat(graphs, part, held, config, listener(number), epochs, anomaly),
+            device,
+        )
+
+    courses = [vgae_course(n) for n in range(1, len(parts))]
+    epoch = best_epoch(courses)
+    vgaes = [vgae_course(0, epoch + 1).at(epoch), *(course.at(epoch) for course in courses)]
+    errors = [error_components(vgae, graphs) for vgae in vgaes]
+    for vgae, error, part in zip(vgaes, errors, parts, strict=True):
+        center, spread = center_and_spread(error[part[clean[part]]])
+        _set(vgae.component_center, center)
+        _set(vgae.component_spread, spread)
+
+    gat_courses = [gat_course(n) for n in range(1, len(parts))]
+    taught = [course for course in gat_courses if course is not None]
+    epoch = best_epoch(taught) if taught else config.gat.epochs - 1
+    final = gat_course(0, epoch + 1)
+    gats = [course.at(epoch) if course is not None else None for course in (final, *gat_courses)]
+    odds = [attack_log_odds(gat, graphs) if gat is not None else None for gat in gats]
+    for gat, found, part in zip(gats, odds, parts, strict=True):
+        if gat is not None and found is not None:
+            center, spread = center_and_spread(found[part[clean[part]]][:, None])
+            _set(gat.odds_center, center[0])
+            _set(gat.odds_spread, spread[0])
+
+    detectors = [Detectors(vgae, gat) for vgae, gat in zip(vgaes, gats, strict=True)]
+    unseen = [
+        _Unseen(
+            n,
+            detectors[1 + n],
+            capture,
+            Evidence(errors[1 + n], odds[1 + n]).windows(slice(start, start + len(capture.store))),
+            rows,
+        )
+        for n in range(count)
+        for capture, start in zip(captures, offset, strict=False)
+        if len(rows := capture.taught[fold[capture.taught + start] == n])
+    ]
+    for number, pair in enumerate(detectors):
+        others = [part for part in unseen if part.fold != number - 1]
+        _calibrate_vgae(pair.vgae, others, unseen)
+        if pair.gat is not None and not _calibrate_gat(pair.gat, others, unseen) and not number:
+            reporter.log(
+                "GAT: no attack in captures that a fold left out; its log-odds are taken at their "
+                "word, as they cannot be calibrated"
+            )
+    return DetectorStack(detectors[0], tuple(detectors[1:]))
 
 
-def _split(
-    part: npt.NDArray[np.int64],
-    owner: npt.NDArray[np.int64],
-    label: npt.NDArray[np.uint8],
-    config: DetectorConfig,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Windows to train on and windows to pick the epoch by, which share no frames with those."""
-    validation = part[hold_out(owner[part], label[part], config.val_fraction, config.seed)]
-    held_out = np.zeros(len(label), bool)
-    held_out[validation] = True
-    return _without(held_out, owner, part, label, config.window.overlap), validation
+@dataclass(frozen=True)
+class _Unseen:
+    """Windows of a capture, and what the detectors of the fold that left them out say of it."""
+
+    fold: int
+    detectors: Detectors
+    capture: PreparedCapture
+    evidence: Evidence
+    rows: npt.NDArray[np.int64]
+
+    @property
+    def label(self) -> npt.NDArray[np.uint8]:
+        """Of these windows."""
+        return self.capture.store.y[self.rows]
+
+    @property
+    def clean(self) -> npt.NDArray[np.int64]:
+        """Those that are not attacked."""
+        return self.rows[self.label == 0]
+
+
+def _calibrate_vgae(
+    vgae: VGAE, preferred: Sequence[_Unseen], everything: Sequence[_Unseen]
+) -> None:
+    """Set usual spread, and thresholds by stage of experience, from recorded windows."""
+
+    def clean_of(unseen: Sequence[_Unseen]) -> list[_Unseen]:
+        return [part for part in unseen if part.capture.rehearsal is None and len(part.clean)]
+
+    clean = clean_of(preferred) or clean_of(everything)
+    above = []
+    for part in clean:
+        model = part.detectors.vgae
+        own = _numbers(model.component_center), _numbers(model.component_spread)
+        center, _ = _normal(part.evidence.components, part.capture, own)
+        above.append(part.evidence.components[part.clean] - center)
+    usual = usual_spread(np.concatenate(above))
+    distances, experience, attacked = [], [], []
+    for part in clean:
+        distance = deviation_of(part.detectors.vgae, part.capture, part.evidence, usual)
+        distances.append(distance[part.clean])
+        attacked.append(distance[part.rows[part.label > 0]])
+        experience.append(part.capture.experience[np.isin(part.capture.scored, part.clean)])
+    thresholds = clean_thresholds(
+        np.concatenate(distances), np.concatenate(experience), np.concatenate(attacked)
+    )
+    _set(vgae.component_usual, usual)
+    _set(vgae.thresholds, thresholds)
+
+
+def _calibrate_gat(gat: GAT, preferred: Sequence[_Unseen], everything: Sequence[_Unseen]) -> bool:
+    """Set usual spread, and what a departure means; False where no window says so."""
+    for unseen in (preferred, everything):
+        judged = [part for part in unseen if part.detectors.gat is not None]
+        if judged and len(np.unique(np.concatenate([part.label for part in judged]))) > 1:
+            break
+    else:
+        return False
+    above = []
+    for part in judged:
+        assert part.detectors.gat is not None
+        assert part.evidence.log_odds is not None
+        model = part.detectors.gat
+        own = _numbers(model.odds_center)[None], _numbers(model.odds_spread)[None]
+        center, _ = _normal(part.evidence.log_odds[:, None], part.capture, own)
+        above.append(part.evidence.log_odds[part.clean] - center)
+    usual = usual_spread(np.concatenate(above)[:, None])
+    departures = []
+    for part in judged:
+        assert part.detectors.gat is not None
+        departure = departure_of(part.detectors.gat, part.capture, part.evidence, usual)
+        departures.append(departure[part.rows])
+    label = np.concatenate([part.label for part in judged])
+    slope, border = fit_logistic(np.concatenate(departures), label)
+    _set(gat.odds_usual, usual[0])
+    _set(gat.slope, slope)
+    _set(gat.border, border)
+    gat.calibrated.fill_(True)
+    return True
+
+
+def _probability(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> npt.NDArray[np.float64]:
+    """``[G]`` attack probability of all windows of a capture."""
+    assert evidence.log_odds is not None
+    if not gat.calibrated:
+        return expit(evidence.log_odds)
+    mapping = Logistic(float(gat.slope), float(gat.border))
+    return mapping.probability(departure_of(gat, capture, evidence))
+
+
+def _normal(
+    values: npt.NDArray[np.float64],
+    capture: PreparedCapture,
+    own: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Center and spread ``[C]`` of ``[G, C]`` in the reference windows of a capture; ``own``, the
+    network's of its training, where there are none."""
+    return center_and_spread(values[capture.reference]) if len(capture.reference) else own
+
+
+def _numbers(tensor: Tensor) -> npt.NDArray[np.float64]:
+    return tensor.double().cpu().numpy()
+
+
+def _set(buffer: Tensor, value: npt.ArrayLike) -> None:
+    buffer.copy_(torch.as_tensor(value))
 
 
 def _kind(capture: PreparedCapture) -> int:
@@ -304,10 +451,3 @@ def _without(
     away = usable[~widened(left_out, owner, guard)[usable]]
     # So few windows that the guard would cost a class: rather close than blind.
     return away if np.array_equal(np.unique(label[away]), np.unique(label[outside])) else outside
-
-
-def _halves(label: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """0 up to the middle of the attacked windows (of all, where none is), 1 after it."""
-    rows = np.flatnonzero(label)
-    middle = int(rows[len(rows) // 2]) if len(rows) else len(label) // 2
-    return (np.arange(len(label)) >= middle).astype(np.int64)

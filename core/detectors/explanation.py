@@ -12,6 +12,9 @@ adds to that:
   window in which every id behaves as usual (integrated gradients,
   https://arxiv.org/abs/1703.01365).
 
+An id's own anomaly score says, between 0 and 1, how much profile and VGAE hold against it; at 0.5
+what it does is, by that, as unlikely as one in a thousand.
+
 Some ids are always badly reconstructed. So the first two count only where they exceed what is
 usual for that id by three standard deviations, over windows of the profile or, where there is
 none, windows before the one in question. Labels are never looked at.
@@ -103,6 +106,8 @@ FEW_WINDOWS = 20
 """With fewer windows that no detector objects to, those it objects to count too."""
 DEVIATIONS = 3.0
 """Standard deviations above an id's usual evidence from which on it counts."""
+BORDER = float(np.log(1000))
+"""Evidence of profile and VGAE, in nats, at which an id's own anomaly score is 0.5."""
 PRIOR = 3.0
 """An id is taken for an average one until it was seen in more windows than this."""
 STEPS = 8
@@ -136,6 +141,8 @@ class Explanation:
     """``[R]`` False for an id that was expected in the window, but is not there."""
     contribution: Floats
     """``[R]`` share of the evidence that speaks against the id; adds up to 1 in every window."""
+    anomaly_score: Floats
+    """``[R]`` in [0, 1], of the id by itself, whatever the other ids of the window do."""
     evidence: Floats
     """``[R, len(SOURCES), len(FEATURES)]`` in nats."""
     higher: npt.NDArray[np.bool_]
@@ -174,8 +181,8 @@ class Explanation:
     def table(self, ids: int | None = None) -> pd.DataFrame:
         """One line per row, of the ``ids`` first of every window.
 
-        Columns ``window, rank, arbitration_id, present, contribution``, the share of it that comes
-        from each of :data:`SOURCES`, and ``reasons`` in words.
+        Columns ``window, rank, arbitration_id, present, anomaly_score, contribution``, the share of
+        it that comes from each of :data:`SOURCES`, and ``reasons`` in words.
         """
         total = np.maximum(self.evidence.sum((1, 2)), 1e-300)
         part = self.evidence.sum(2) / total[:, None] * self.contribution[:, None]
@@ -184,6 +191,7 @@ class Explanation:
             "rank": self.rank,
             "arbitration_id": self.arbitration_id,
             "present": self.present,
+            "anomaly_score": self.anomaly_score,
             "contribution": self.contribution,
             **dict(zip(SOURCES, part.T, strict=True)),
             "reasons": self.words().astype(object),
@@ -495,6 +503,8 @@ def _ranked(
 ) -> Explanation:
     """Shares of each window's evidence, in order; all ids there alike where there is none."""
     total = evidence.sum((1, 2))
+    against = evidence[:, [PROFILE, VGAE_ERROR]].sum((1, 2))
+    anomaly_score = against / (against + BORDER)
     slot = np.unique(window, return_inverse=True)[1]
     whole = np.bincount(slot, total)[slot] if len(slot) else total
     alike = present / np.maximum(np.bincount(slot, present), 1)[slot] if len(slot) else total
@@ -508,6 +518,7 @@ def _ranked(
         rank=rank,
         present=present[order],
         contribution=contribution[order],
+        anomaly_score=anomaly_score[order],
         evidence=evidence[order],
         higher=higher[order],
     )

@@ -19,6 +19,13 @@ class GAT(GraphModel):
     maximum, set beside the window's own features and classified.
     """
 
+    odds_center: Tensor
+    odds_spread: Tensor
+    odds_usual: Tensor
+    slope: Tensor
+    border: Tensor
+    calibrated: Tensor
+
     def __init__(
         self,
         config: GATConfig,
@@ -28,6 +35,18 @@ class GAT(GraphModel):
     ) -> None:
         super().__init__(in_channels, edge_dim, window_dim)
         self.config = config
+        # Calibration, set after training (cf. core.detectors.calibration): where the log-odds of
+        # clean windows lie, how far others depart from those of their own vehicle, and which
+        # probability a departure means. Without, log-odds are taken at their word.
+        for name, value in (
+            ("odds_center", 0.0),
+            ("odds_spread", 1.0),
+            ("odds_usual", 1.0),
+            ("slope", 1.0),
+            ("border", 0.0),
+        ):
+            self.register_buffer(name, torch.tensor(value))
+        self.register_buffer("calibrated", torch.tensor(False))
         width = config.hidden_channels * config.heads
         self.embed = nn.Linear(in_channels, width)
         self.convs = nn.ModuleList(

@@ -42,7 +42,7 @@ class PreparedCapture:
     commissioning: npt.NDArray[np.int64]
     """Windows for the vehicle's profile to be learnt from; empty in the zero-shot protocol."""
     scored: npt.NDArray[np.int64]
-    """All other windows."""
+    """All other windows; of a rehearsal, those that are clearly attacked or not attacked at all."""
     reference: npt.NDArray[np.int64]
     """Commissioning windows that say what is normal: those that do not look attacked."""
     rehearsal: Rehearsal | None = None
@@ -77,13 +77,10 @@ class PreparedCapture:
 
     @property
     def taught(self) -> npt.NDArray[np.int64]:
-        """Scored windows that a classifier may learn from: all of recorded traffic; of a
-        rehearsal none, or those that are clearly attacked or not attacked at all."""
-        if self.rehearsal is None:
+        """Scored windows that a classifier may learn from: of some rehearsals, none."""
+        if self.rehearsal is None or self.rehearsal.taught:
             return self.scored
-        share = self.store.attacked_share[self.scored]
-        clear = (share == 0) | (share >= CLEAR_SHARE)
-        return self.scored[clear & self.rehearsal.taught]
+        return self.scored[:0]
 
     @property
     def split(self) -> str:
@@ -114,6 +111,9 @@ def prepare_capture(
         limit = max(1, int(len(store) * LARGEST_COMMISSIONING_SHARE))
         chosen = candidates[: min(config.profile_windows, limit)]
     scored = np.setdiff1d(windows, chosen)
+    if rehearsal is not None:
+        share = store.attacked_share[scored]
+        scored = scored[(share == 0) | (share >= CLEAR_SHARE)]
     # Attacked from the first to the last window: the past is all there is to compare with.
     profile, vehicle, reference = None, None, chosen
     notes: list[str] = []

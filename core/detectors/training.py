@@ -1,9 +1,9 @@
 """Training of both detectors with Lightning."""
 
 import copy
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import lightning as L
 import numpy as np
@@ -14,22 +14,56 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from core.config import DetectorConfig, GATConfig, VGAEConfig
+from core.config import DetectorConfig
 from core.detectors.gat import GAT
-from core.detectors.scoring import calibrate, error_components
 from core.detectors.vgae import VGAE
 from core.graphs.tensors import GraphTensors
 from core.progress import Reporter
 from core.undisturbed import undisturbed
 
+M = TypeVar("M", VGAE, GAT)
+
 LARGEST_CLASS_WEIGHT = 20.0
+HELD_OUT_WINDOWS = 2048
+"""Windows of left-out captures that an epoch is judged by, at most: more take longer, not more to
+tell one epoch from another."""
+SURE = 4.0
+"""Log-odds beyond which a classifier cannot be more wrong. A kind of attack that it was not taught
+makes it the surer the longer it learns, and would outweigh all that it learns meanwhile."""
+HARD_SHARE, HARD_WEIGHT = 0.25, 3.0
+"""Clean windows that the VGAE finds most anomalous, and how many times as often they are drawn."""
+
+
+@dataclass
+class Course(Generic[M]):
+    """A model through its training: weights and held-out loss after every epoch."""
+
+    model: M
+    states: list[dict[str, Tensor]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    """Empty where nothing was held out."""
+
+    def at(self, epoch: int) -> M:
+        """The model as it was after an epoch, counted from 0."""
+        self.model.load_state_dict(self.states[epoch])
+        return self.model.eval()
+
+
+def best_epoch(courses: Sequence[Course[Any]]) -> int:
+    """The epoch, counted from 0, of the smallest held-out loss on average over all courses.
+
+    The last one where nothing was held out.
+    """
+    losses = [course.losses for course in courses if course.losses]
+    return int(np.mean(losses, axis=0).argmin()) if losses else len(courses[0].states) - 1
 
 
 class WindowBatches:
     """Index batches over chosen windows; with a seed, drawn and shuffled anew in every epoch.
 
     Where there are more windows than the limit, those in ``rare`` fill up to half of an epoch: a
-    few attacked windows among many clean ones would else hardly ever be seen.
+    few attacked windows among many clean ones would else hardly ever be seen. The others are drawn
+    by ``weight``.
     """
 
     def __init__(
@@ -39,8 +73,10 @@ class WindowBatches:
         seed: int | None = None,
         limit: int | None = None,
         rare: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> None:
         self.rare = index[:0] if rare is None else rare
+        self.weight = weight
         self.index, self.batch_size = index, batch_size
         self.windows = min(len(index) + len(self.rare), limit or 2**62)
         self.rare_windows = min(
@@ -55,9 +91,18 @@ class WindowBatches:
         if self.generator is None:
             return iter(self.index[: self.windows].split(self.batch_size))
         rare = self.rare[self._order(len(self.rare))][: self.rare_windows]
-        rest = self.index[self._order(len(self.index))][: self.windows - self.rare_windows]
+        rest = self.index[self._drawn(self.windows - self.rare_windows)]
         drawn = torch.cat([rare, rest])
         return iter(drawn[self._order(len(drawn))].split(self.batch_size))
+
+    def _drawn(self, count: int) -> Tensor:
+        if self.weight is None:
+            return self._order(len(self.index))[:count]
+        # The largest of weighted exponential variables: a weighted draw without replacement, of any
+        # number (torch.multinomial takes 2^24 categories at most).
+        uniform = torch.rand(len(self.index), generator=self.generator).clamp_min(1e-38)
+        key = uniform.log().to(self.weight.device) / self.weight
+        return key.topk(count).indices
 
     def _order(self, count: int) -> Tensor:
         return torch.randperm(count, generator=self.generator).to(self.index.device)
@@ -89,7 +134,7 @@ class DetectorModule(L.LightningModule):
         self.val_generator = torch.Generator(device=self.device).manual_seed(self.seed + 1)
 
     def validation_step(self, index: Tensor, batch_idx: int) -> None:
-        loss = self.loss(index, self.val_generator)
+        loss = self.held_out_loss(index)
         self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(index))
 
     def configure_optimizers(self) -> Any:
@@ -101,6 +146,10 @@ class DetectorModule(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def held_out_loss(self, index: Tensor) -> Tensor:
+        """Loss by which epochs are compared."""
+        return self.loss(index, self.val_generator)
 
 
 class VGAEModule(DetectorModule):
@@ -124,18 +173,23 @@ class GATModule(DetectorModule):
 
     def loss(self, index: Tensor, generator: torch.Generator | None) -> Tensor:
         batch = self.graphs.gather(index)
+        return self._cross_entropy(self.model(batch), batch.y)
+
+    def held_out_loss(self, index: Tensor) -> Tensor:
+        batch = self.graphs.gather(index)
+        return self._cross_entropy(self.model(batch).clamp(-SURE, SURE), batch.y)
+
+    def _cross_entropy(self, log_odds: Tensor, label: Tensor) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(
-            self.model(batch), batch.y, pos_weight=self.attack_weight.to(batch.y.device)
+            log_odds, label, pos_weight=self.attack_weight.to(label.device)
         )
 
 
-class KeepBest(Callback):
-    """Reports every epoch and keeps the weights of the one with the lowest held-out loss."""
+class KeepEpochs(Callback):
+    """Reports every epoch, and keeps weights and held-out loss of each."""
 
-    def __init__(self, step: str, epochs: int, reporter: Reporter) -> None:
-        self.step, self.epochs, self.reporter = step, epochs, reporter
-        self.best: float = float("inf")
-        self.state: dict[str, Tensor] = {}
+    def __init__(self, course: Course[Any], step: str, epochs: int, reporter: Reporter) -> None:
+        self.course, self.step, self.epochs, self.reporter = course, step, epochs, reporter
 
     def on_train_batch_start(self, *args: Any) -> None:
         self.reporter.check()
@@ -147,75 +201,78 @@ class KeepBest(Callback):
         self.reporter.progress(
             self.step, (epoch + 1) / self.epochs, f"epoch {epoch + 1} of {self.epochs}"
         )
-        if values["val_loss"] < self.best:
-            self.best = values["val_loss"]
-            assert isinstance(module, DetectorModule)
-            self.state = copy.deepcopy(module.model.state_dict())
-
-
-def hold_out(
-    capture: npt.NDArray[np.int64], label: npt.NDArray[np.uint8], fraction: float, seed: int
-) -> npt.NDArray[np.bool_]:
-    """``[G]`` True for windows held out: whole stretches of time, a share of every class.
-
-    Neighbouring windows look alike, so single windows picked at random would not be held out at
-    all. Each run of one capture with one label is cut in pieces and some of them are taken.
-    """
-    change = np.flatnonzero((np.diff(capture) != 0) | (np.diff(label.astype(np.int64)) != 0)) + 1
-    run = np.zeros(len(label), np.int64)
-    run[change] = 1
-    run = np.cumsum(run)
-    within = np.arange(len(label)) - np.concatenate([[0], change])[run]
-    piece = np.unique(np.stack([run, within // 25]), axis=1, return_inverse=True)[1].ravel()
-    rng = np.random.default_rng(seed)
-    held = np.zeros(len(label), bool)
-    for value in np.unique(label):
-        pieces = np.unique(piece[label == value])
-        if len(pieces) > 1:
-            taken = min(max(1, round(fraction * len(pieces))), len(pieces) - 1)
-            chosen = rng.permutation(pieces)[:taken]
-            held |= np.isin(piece, chosen)
-    return held
+        assert isinstance(module, DetectorModule)
+        self.course.states.append(copy.deepcopy(module.model.state_dict()))
+        if "val_loss" in values:
+            self.course.losses.append(values["val_loss"])
 
 
 def fit_vgae(
     graphs: GraphTensors,
     train: npt.NDArray[np.int64],
-    validation: npt.NDArray[np.int64],
+    held_out: npt.NDArray[np.int64],
     config: DetectorConfig,
     reporter: Reporter,
-    step: str = "vgae",
-) -> VGAE:
-    """Train a VGAE on the clean windows ``train`` and calibrate it on all clean windows given."""
+    epochs: int | None = None,
+) -> Course[VGAE]:
+    """Train a VGAE on the clean windows ``train``, judged after every epoch by ``held_out``.
+
+    Args:
+        held_out: clean windows of other captures; none: no epoch is judged.
+        epochs: end after so many; by default, after all that the schedule has.
+    """
     torch.manual_seed(config.seed)
     model = VGAE(config.vgae).to(graphs.y.device)
     model.learn_scale(_gathered(graphs, train))
     batches = _batches(graphs, train, config)
-    _fit(VGAEModule, model, graphs, batches, validation, config, config.vgae, reporter, step)
-    clean = np.sort(np.concatenate([train, validation]))
-    calibrate(model, error_components(model, graphs)[clean])
-    return model
+    module = VGAEModule(
+        model, graphs, config.vgae.lr, len(batches) * config.vgae.epochs, config.seed
+    )
+    course = Course(model)
+    _fit(module, course, batches, held_out, epochs or config.vgae.epochs, reporter, "vgae")
+    return course
 
 
 def fit_gat(
     graphs: GraphTensors,
     train: npt.NDArray[np.int64],
-    validation: npt.NDArray[np.int64],
+    held_out: npt.NDArray[np.int64],
     config: DetectorConfig,
     reporter: Reporter,
-    step: str = "gat",
-) -> GAT:
-    """Train a GAT on the labelled windows ``train``, which must hold both classes."""
+    epochs: int | None = None,
+    anomaly: npt.NDArray[np.float64] | None = None,
+) -> Course[GAT]:
+    """Train a GAT on the labelled windows ``train``, which must hold both classes.
+
+    Args:
+        held_out: windows of other captures by which each epoch is judged.
+        epochs: as for :func:`fit_vgae`.
+        anomaly: ``[len(train)]`` how anomalous a VGAE finds the windows: clean ones that it finds
+            hard are drawn more often.
+    """
     torch.manual_seed(config.seed)
     model = GAT(config.gat).to(graphs.y.device)
     model.learn_scale(_gathered(graphs, train))
     attacked = (graphs.y[torch.from_numpy(train)] > 0).cpu().numpy()
-    batches = _batches(graphs, train[~attacked], config, rare=train[attacked])
+    clean, weight = train[~attacked], None
+    if anomaly is not None and len(clean):
+        found = anomaly[~attacked]
+        hard = found >= np.quantile(found, 1 - HARD_SHARE)
+        weight = np.where(hard, np.float32(HARD_WEIGHT), np.float32(1.0))
+    batches = _batches(graphs, clean, config, train[attacked], weight)
     share = batches.rare_windows / batches.windows
-    weight = min((1 - share) / share, LARGEST_CLASS_WEIGHT)
-    module = partial(GATModule, attack_weight=weight)
-    _fit(module, model, graphs, batches, validation, config, config.gat, reporter, step)
-    return model
+    attack_weight = min((1 - share) / share, LARGEST_CLASS_WEIGHT)
+    module = GATModule(
+        model,
+        graphs,
+        config.gat.lr,
+        len(batches) * config.gat.epochs,
+        config.seed,
+        attack_weight=attack_weight,
+    )
+    course = Course(model)
+    _fit(module, course, batches, held_out, epochs or config.gat.epochs, reporter, "gat")
+    return course
 
 
 def _batches(
@@ -223,6 +280,7 @@ def _batches(
     index: npt.NDArray[np.int64],
     config: DetectorConfig,
     rare: npt.NDArray[np.int64] | None = None,
+    weight: npt.NDArray[np.float32] | None = None,
 ) -> WindowBatches:
     device = graphs.y.device
     return WindowBatches(
@@ -231,30 +289,27 @@ def _batches(
         config.seed,
         config.windows_per_epoch,
         None if rare is None else torch.from_numpy(rare).to(device),
+        None if weight is None else torch.from_numpy(weight).to(device),
     )
 
 
 def _fit(
-    module_type: Callable[..., DetectorModule],
-    model: VGAE | GAT,
-    graphs: GraphTensors,
+    module: DetectorModule,
+    course: Course[Any],
     batches: WindowBatches,
-    validation: npt.NDArray[np.int64],
-    config: DetectorConfig,
-    settings: VGAEConfig | GATConfig,
+    held_out: npt.NDArray[np.int64],
+    epochs: int,
     reporter: Reporter,
     step: str,
 ) -> None:
-    """Train ``model`` in place; it ends with the weights of its best epoch."""
-    device = graphs.y.device
-    everything = torch.cat([batches.rare, batches.index])
-    held = torch.from_numpy(validation).to(device) if len(validation) else everything
-    steps = len(batches) * settings.epochs
-    module = module_type(model, graphs, settings.lr, steps, config.seed)
-    keep = KeepBest(step, settings.epochs, reporter)
+    """Train the course's model."""
+    device = module.graphs.y.device
+    # Evenly over all that is held out.
+    chosen = held_out[:: max(1, -(-len(held_out) // HELD_OUT_WINDOWS))]
+    judged = WindowBatches(torch.from_numpy(chosen).to(device), HELD_OUT_WINDOWS)
     with undisturbed():
         trainer = L.Trainer(
-            max_epochs=settings.epochs,
+            max_epochs=epochs,
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
             logger=False,
@@ -264,11 +319,11 @@ def _fit(
             num_sanity_val_steps=0,
             plugins=[LightningEnvironment()],
             gradient_clip_val=5.0,
-            callbacks=[keep],
+            callbacks=[KeepEpochs(course, step, epochs, reporter)],
+            limit_val_batches=1.0 if len(chosen) else 0,
         )
-        trainer.fit(module, batches, WindowBatches(held, 2048))
-    model.load_state_dict(keep.state)
-    model.to(device).eval()
+        trainer.fit(module, batches, judged)
+    course.model.to(device).eval()
 
 
 def _gathered(graphs: GraphTensors, index: npt.NDArray[np.int64]) -> Batch:

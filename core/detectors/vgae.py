@@ -10,6 +10,7 @@ from torch_geometric.utils import scatter
 
 from core.config import VGAEConfig
 from core.detectors.graph_model import GraphModel
+from core.graphs.store import NODE_FEATURES
 from core.graphs.tensors import EDGE_CHANNELS, NODE_CHANNELS, WINDOW_CHANNELS
 
 EXPERIENCE = (0, 5, 10, 20, 50, 100, 200)
@@ -17,8 +18,22 @@ EXPERIENCE = (0, 5, 10, 20, 50, 100, 200)
 
 The less is known of a vehicle, the more a clean window seems to depart from its habit."""
 
-COMPONENTS = ("node_mean", "node_max", "edge_mean", "edge_max", "link", "window", "kl")
-"""Ways in which a window can be badly reconstructed."""
+COMPONENTS = (
+    "node_mean",
+    "node_max",
+    "frame_mean",
+    "edge_mean",
+    "edge_max",
+    "link",
+    "window",
+    "kl",
+)
+"""Ways in which a window can be badly reconstructed; ``frame_mean`` is the mean over its frames of
+the error of the id that sent each, in which an id that floods the bus counts for what it sends."""
+
+
+FRAME_SHARE = NODE_FEATURES.index("frame_share")
+"""Column of a node's features: its share of the window's frames."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class VGAE(GraphModel):
 
     component_center: Tensor
     component_spread: Tensor
+    component_usual: Tensor
     thresholds: Tensor
 
     def __init__(
@@ -62,9 +78,11 @@ class VGAE(GraphModel):
         super().__init__(in_channels, edge_dim, window_dim)
         self.config = config
         hidden, latent = config.hidden_channels, config.latent_channels
-        # Calibration, set after training (cf. core.detectors.scoring).
+        # Calibration, set after training (cf. core.detectors.calibration): where clean windows of
+        # the training captures lie, and how far others depart from those of their own vehicle.
         self.register_buffer("component_center", torch.zeros(len(COMPONENTS)))
         self.register_buffer("component_spread", torch.ones(len(COMPONENTS)))
+        self.register_buffer("component_usual", torch.ones(len(COMPONENTS)))
         self.register_buffer("thresholds", torch.ones(len(EXPERIENCE)))
         self.embed = nn.Linear(in_channels, hidden)
         self.convs = nn.ModuleList(
@@ -139,6 +157,7 @@ class VGAE(GraphModel):
         columns = [
             pool(out.node, batch.batch, "mean"),
             pool(out.node, batch.batch, "max"),
+            pool(out.node * batch.x[:, FRAME_SHARE], batch.batch, "sum"),
             pool(out.edge, edge_batch, "mean"),
             pool(out.edge, edge_batch, "max"),
             pool(out.link, edge_batch, "mean"),

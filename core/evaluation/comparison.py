@@ -101,7 +101,7 @@ def _score(
     anomaly, gat_prob = cache.anomaly_score, cache.gat_prob
     require_finite(f"anomaly scores in {split}", anomaly)
     require_finite(f"GAT probabilities in {split}", gat_prob)
-    alpha = agent.alpha(anomaly, gat_prob) if len(cache) else np.empty(0)
+    alpha = agent.alpha_of(cache) if len(cache) else np.empty(0)
     return pa.table(
         {
             "split": _dictionary(np.zeros(len(cache), np.int32), [split]),

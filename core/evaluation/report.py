@@ -105,7 +105,7 @@ def markdown(
         f"Made by `{command}`; the same figures, and more, are in the JSON file beside this one.",
         "",
         *(f"- {name}: {value}" for name, value in about.items()),
-        f"- seeds: {', '.join(map(str, seeds))}",
+        f"- seeds: {', '.join(map(str, seeds))}; where something is left out, the first only",
         "",
         _HOW_TO_READ,
     ]

@@ -1,7 +1,7 @@
 """What the evaluation needs of a prediction cache."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,5 @@ class WindowScores(Scores, Protocol):
 class AlphaPolicy(Protocol):
     """Anything that chooses a weight per window, such as the fusion agent."""
 
-    def alpha(
-        self, anomaly: npt.NDArray[np.float32], gat_prob: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.floating]:
-        """Weights in [0, 1] of the GAT's probability; all shapes ``[W]``."""
+    def alpha_of(self, cache: Any) -> npt.NDArray[np.floating]:
+        """Weights in [0, 1] of the GAT's probability in each window of a cache, ``[W]``."""

@@ -30,11 +30,14 @@ class Batch(NamedTuple):
     """``[B, F]``; may be left out if gamma is 0."""
     live: torch.Tensor | None = None
     """``[B]``: 0 where the recording ends, else 1."""
+    place: torch.Tensor | None = None
+    """``[B]`` where in a prioritised memory they lie, ..."""
+    weights: torch.Tensor | None = None
+    """``[B]`` ... and how much the error of each counts."""
 
     def part(self, rows: slice) -> "Batch":
         """Some of the transitions."""
-        tensors = {name: t[rows] for name, t in self._asdict().items() if t is not None}
-        return self._replace(**tensors)
+        return Batch._make(None if tensor is None else tensor[rows] for tensor in self)
 
 
 @dataclass
@@ -72,6 +75,23 @@ def act(
     return torch.where(explore, random, greedy)
 
 
+def act_boltzmann(
+    q_network: QNetwork,
+    states: torch.Tensor,
+    temperature: float,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Actions ``[B]`` for states ``[B, D]``, drawn in proportion to ``exp(Q / temperature)``.
+
+    By the Gumbel trick: the largest of ``Q / temperature`` plus noise ``-log(-log(uniform))``.
+    """
+    with torch.no_grad():
+        values = q_network(states).float()
+    uniform = torch.rand(values.shape, generator=generator, device=values.device)
+    noise = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+    return (values / temperature + noise).argmax(dim=1)
+
+
 def next_value(learner: Learner, batch: Batch) -> torch.Tensor | float:
     """``gamma * live * Q_target(s', a*)``, ``[B]``; ``a*`` is the online network's choice in
     double Q-learning, else the target network's own. 0 without a discount."""
@@ -86,7 +106,7 @@ def next_value(learner: Learner, batch: Batch) -> torch.Tensor | float:
             learner.q_network.layers(batch.next_features) if learner.agent_cfg.double_q else values
         )
         best = values.gather(1, chooser.argmax(dim=1, keepdim=True)).squeeze(1)
-    return gamma * batch.live * best
+    return gamma * batch.live * best.float()
 
 
 def update(learner: Learner, batch: Batch) -> torch.Tensor:
@@ -95,8 +115,30 @@ def update(learner: Learner, batch: Batch) -> torch.Tensor:
     Returns:
         The loss, a scalar without gradient.
     """
+    return learn(learner, batch)[0]
+
+
+def learn(learner: Learner, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """One gradient step on ``batch``.
+
+    Returns:
+        The loss, a scalar, and by how much values were off their targets, ``[B, A]`` or ``[B]``;
+        both without gradient.
+    """
+    loss, errors = loss_of(learner, batch)
+    gradients = torch.autograd.grad(loss, list(learner.q_network.parameters()))
+    gradient = torch.cat([part.reshape(-1) for part in gradients])
+    limit = learner.agent_cfg.grad_clip / (torch.linalg.vector_norm(gradient) + 1e-6)
+    learner.weights.grad = gradient.mul_(limit.clamp(max=1.0))
+    learner.optimizer.step()
+    return loss.detach(), errors
+
+
+def loss_of(learner: Learner, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Huber loss of ``batch``, a scalar with gradient, and the errors without."""
     future = next_value(learner, batch)
-    values = learner.q_network.layers(batch.features)
+    # Without effect unless a lower precision is computed with.
+    values = learner.q_network.layers(batch.features).float()
     if batch.actions is None:
         targets = batch.rewards
         if isinstance(future, torch.Tensor):
@@ -104,13 +146,14 @@ def update(learner: Learner, batch: Batch) -> torch.Tensor:
     else:
         values = values.gather(1, batch.actions[:, None]).squeeze(1)
         targets = batch.rewards + future
-    loss = nn.functional.huber_loss(values, targets, delta=learner.huber_delta)
-    gradients = torch.autograd.grad(loss, list(learner.q_network.parameters()))
-    gradient = torch.cat([part.reshape(-1) for part in gradients])
-    limit = learner.agent_cfg.grad_clip / (gradient.norm() + 1e-6)
-    learner.weights.grad = gradient.mul_(limit.clamp(max=1.0))
-    learner.optimizer.step()
-    return loss.detach()
+    if batch.weights is None:
+        loss = nn.functional.huber_loss(values, targets, delta=learner.huber_delta)
+    else:
+        each = nn.functional.huber_loss(
+            values, targets, delta=learner.huber_delta, reduction="none"
+        )
+        loss = (batch.weights * each).mean()
+    return loss, (values.detach() - targets)
 
 
 def update_target(learner: Learner) -> None:

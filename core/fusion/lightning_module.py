@@ -6,77 +6,83 @@ are drawn, encoded and paid in one go. Epochs, validation, checkpoints, early st
 Lightning's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from core.cache.predictions import FusionPredictionCache
 from core.config import FusionAgentConfig, FusionEvaluationConfig, FusionTrainingConfig
-from core.errors import CheckpointError
-from core.fusion.dqn import Batch, Learner, act, update, update_target
+from core.errors import CheckpointError, ConfigError
+from core.fusion.cuda_graph import GraphedLearn
+from core.fusion.dqn import Batch, Learner, act, act_boltzmann, learn, update_target
 from core.fusion.q_network import QNetwork, features, flatten_parameters
-from core.fusion.replay import ReplayBuffer
-from core.fusion.reward import alpha_values, fuse, reward_bounds, reward_matrix, reward_scale
+from core.fusion.replay import PrioritisedReplayBuffer, ReplayBuffer, Sample
+from core.fusion.reward import (
+    alpha_values,
+    confidence,
+    fuse,
+    reward_bounds,
+    reward_matrix,
+    reward_scale,
+    shaping,
+)
+from core.fusion.state import StateEncoder
+from core.fusion.windows import Windows
 
 CHUNK_TRANSITIONS = 65_536
 """Transitions prepared at once: some tens of megabytes, some tens of milliseconds on one core."""
 EVALUATION_ROWS = 65_536
-"""Windows evaluated at once, and at most this many training windows for the training reward."""
-
-
-def next_rows(
-    capture: npt.NDArray[np.integer], window: npt.NDArray[np.integer]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """The row after each row, and where there is none (the end of a capture, or a gap in it).
-
-    Shapes: all ``[W]``. At an end the row itself stands for the next one.
-    """
-    rows = np.arange(len(capture))
-    follows = (np.diff(capture.astype(np.int64)) == 0) & (np.diff(window.astype(np.int64)) == 1)
-    terminal = np.append(~follows, True)
-    return np.where(terminal, rows, rows + 1), terminal
+"""Windows evaluated at once."""
+TRAINING_REWARD_ROWS = 2048
+"""Training windows that the training reward is the mean over, at most."""
 
 
 def greedy_metrics(
     q_network: QNetwork,
-    states: torch.Tensor,
-    labels: torch.Tensor,
+    windows: Windows,
     agent_cfg: FusionAgentConfig,
     threshold: float,
+    step: int = 1,
 ) -> dict[str, float]:
-    """What the greedy policy does with ``states`` ``[W, 2]`` and ``labels`` ``[W]``.
+    """What the greedy policy does with every ``step``-th of ``windows``.
 
     Returns:
         ``reward`` (mean per window), ``accuracy``, ``f1`` (absent where undefined), ``alpha_mean``,
         ``alpha_std`` and ``q_spread``, the mean distance of the best from the worst alpha's value.
     """
-    alphas = alpha_values(q_network.actions).to(states.device)
-    chosen, spread = [], []
+    alphas = alpha_values(q_network.actions).to(windows.label.device)
+    own_reward = 0.0
+    sums = torch.zeros(3, dtype=torch.float64, device=alphas.device)
+    counts = torch.zeros(4, dtype=torch.int64, device=alphas.device)
     with torch.no_grad():
-        for part in states.split(EVALUATION_ROWS):
-            values = q_network(part)
-            chosen.append(alphas[values.argmax(dim=1)])
-            spread.append(values.amax(dim=1) - values.amin(dim=1))
-    alpha, attacked = torch.cat(chosen), labels.bool()
-    # In double precision, like every comparison with the threshold outside of training.
-    fused = fuse(states[:, 0].double(), states[:, 1].double(), alpha.double())
-    verdict = fused >= threshold
-    misses = int((attacked & ~verdict).sum())
-    false_alarms = int((~attacked & verdict).sum())
-    hits = int((attacked & verdict).sum())
-    windows = len(states)
-    right = windows - misses - false_alarms
+        for rows in windows.parts(EVALUATION_ROWS, step):
+            values = q_network(windows.states(rows)).float()
+            best = values.argmax(dim=1)
+            alpha, attacked = alphas[best].double(), windows.label[rows].bool()
+            scores = windows.scores(rows).double()
+            # In double precision, like every comparison with the threshold outside of training.
+            verdict = fuse(scores[:, 0], scores[:, 1], alpha) >= threshold
+            counts += torch.bincount(2 * attacked + verdict, minlength=4)
+            spread = (values.amax(dim=1) - values.amin(dim=1)).double()
+            sums += torch.stack([alpha.sum(), alpha.square().sum(), spread.sum()])
+            if agent_cfg.reward_function:
+                rewards = reward_matrix(
+                    scores[:, 0], scores[:, 1], windows.label[rows], alphas, agent_cfg, threshold
+                )
+                own_reward += float(rewards.gather(1, best[:, None]).sum())
+    quiet, false_alarms, misses, hits = counts.tolist()
+    total = quiet + false_alarms + misses + hits
+    mean, square, spread_mean = (sums / total).tolist()
     lost = misses * agent_cfg.miss_cost + false_alarms * agent_cfg.false_alarm_cost
+    reward = own_reward if agent_cfg.reward_function else quiet + hits - lost
     metrics = {
-        "reward": (right - lost) / windows,
-        "accuracy": right / windows,
-        "alpha_mean": float(alpha.double().mean()),
-        "alpha_std": float(alpha.double().std(correction=0)),
-        "q_spread": float(torch.cat(spread).double().mean()) * reward_scale(agent_cfg),
+        "reward": reward / total,
+        "accuracy": (quiet + hits) / total,
+        "alpha_mean": mean,
+        "alpha_std": max(0.0, square - mean * mean) ** 0.5,
+        "q_spread": spread_mean * reward_scale(agent_cfg),
     }
     if hits + misses + false_alarms:
         metrics["f1"] = 2 * hits / (2 * hits + misses + false_alarms)
@@ -87,19 +93,12 @@ class FusionLightningModule(pl.LightningModule):
     """Learns alpha on ``train`` and logs, after each epoch, how the greedy policy does.
 
     Logged: ``updates, train_loss, train_reward, val_reward, val_accuracy, val_f1, epsilon,
-    alpha_mean, alpha_std, q_spread, gap_closed`` (those that are undefined are left out).
+    alpha_mean, alpha_std, q_spread, gap_closed`` (those that are undefined are left out), and
+    ``temperature`` in place of ``epsilon`` with Boltzmann exploration.
     """
 
     alphas: torch.Tensor
     """``[A]``"""
-    train_states: torch.Tensor
-    """``[W, 2]``, with ``train_labels, next_row, live`` of ``[W]``."""
-    train_labels: torch.Tensor
-    next_row: torch.Tensor
-    live: torch.Tensor
-    """0 where a recording ends, else 1."""
-    val_states: torch.Tensor
-    val_labels: torch.Tensor
 
     def __init__(
         self,
@@ -115,39 +114,45 @@ class FusionLightningModule(pl.LightningModule):
         self.training_cfg = training_cfg
         self.evaluation_cfg = evaluation_cfg
         generator = torch.Generator().manual_seed(training_cfg.seed)
-        shape = (2, agent_cfg.alpha_steps, agent_cfg.hidden_dims)
-        self.q_network = QNetwork(*shape, generator=generator)
-        self.target_network = QNetwork(*shape)
-        self.target_network.load_state_dict(self.q_network.state_dict())
-        self._buffer("alphas", alpha_values(agent_cfg.alpha_steps))
-        self._buffer("train_states", train.states)
-        self._buffer("train_labels", torch.tensor(train.label))
-        following, terminal = next_rows(train.capture, train.window)
-        self._buffer("next_row", torch.from_numpy(following))
-        self._buffer("live", torch.from_numpy(~terminal).float())
-        self._buffer("val_states", validation.states)
-        self._buffer("val_labels", torch.tensor(validation.label))
-        self.best_single, self.oracle = reward_bounds(
-            validation, agent_cfg, evaluation_cfg.threshold
+        self.encoder = (
+            StateEncoder.fit(agent_cfg.state, train)
+            if StateEncoder().names != agent_cfg.state
+            else StateEncoder()
         )
+        self.q_network = new_network(self.encoder, agent_cfg, generator)
+        self.target_network = new_network(self.encoder, agent_cfg)
+        self.target_network.load_state_dict(self.q_network.state_dict())
+        self.register_buffer("alphas", alpha_values(agent_cfg.alpha_steps), persistent=False)
+        self.train_windows = Windows.of(train, self.encoder)
+        self.val_windows = Windows.of(validation, self.encoder)
+        threshold = evaluation_cfg.threshold
+        self.best_single, self.oracle = reward_bounds(validation, agent_cfg, threshold, self.alphas)
+        self.scale = self._scale()
+        self.batch_size = agent_cfg.batch_size
+        """Transitions per gradient step; halved where memory does not suffice."""
+        largest = max(1, CHUNK_TRANSITIONS // agent_cfg.batch_size)
+        self.chunk = min(largest, training_cfg.updates_per_epoch)
+        """Gradient steps per Lightning step."""
         self.epsilon = max(agent_cfg.epsilon, agent_cfg.epsilon_min)
+        self.temperature = max(agent_cfg.temperature, agent_cfg.temperature_min)
+        self.importance = agent_cfg.importance_exponent
         self.updates = 0
+        self.transitions = 0
         self.best_reward = -float("inf")
         self.best_epoch = -1
         self.best_weights: dict[str, torch.Tensor] = {}
         self.epoch_metrics: dict[str, float] = {}
         """What was logged last."""
+        self.notices: list[str] = []
+        """What went otherwise than asked for, in words."""
         self.replay: ReplayBuffer | None = None
         self._losses: list[torch.Tensor] = []
         self._random_state: torch.Tensor | None = generator.get_state()
         self._replay_state: dict[str, Any] | None = None
 
-    def _buffer(self, name: str, value: torch.Tensor) -> None:
-        self.register_buffer(name, value, persistent=False)
-
     def train_dataloader(self) -> range:
         """One item per chunk of gradient steps."""
-        return range(-(-self.training_cfg.updates_per_epoch // self._chunk()))
+        return range(-(-self.training_cfg.updates_per_epoch // self.chunk))
 
     def val_dataloader(self) -> range:
         """One item: all held-out windows at once."""
@@ -161,96 +166,182 @@ class FusionLightningModule(pl.LightningModule):
             target_network=self.target_network,
             weights=weights,
             target_weights=flatten_parameters(self.target_network),
-            optimizer=torch.optim.Adam([weights], lr=self.agent_cfg.fusion_lr, fused=True),
+            optimizer=torch.optim.Adam(
+                [weights], lr=self.agent_cfg.fusion_lr, fused=True, capturable=weights.is_cuda
+            ),
             agent_cfg=self.agent_cfg,
             huber_delta=2.0,
         )
         return self.learner.optimizer
 
     def on_train_start(self) -> None:
+        self.train_windows = self.train_windows.to(self.device)
+        self.val_windows = self.val_windows.to(self.device)
         self.generator = torch.Generator(self.device)
         if self._random_state is not None and self.device.type == "cpu":
             self.generator.set_state(self._random_state)
         elif self._random_state is not None:
             # The state of a generator belongs to one kind of device; elsewhere seed anew from it.
             self.generator.manual_seed(self.training_cfg.seed + self.updates)
-        if self.agent_cfg.update_mode == "sampled":
-            self.replay = ReplayBuffer(self.agent_cfg.buffer_size, self.device)
+        cfg = self.agent_cfg
+        if cfg.update_mode == "sampled":
+            self.replay = (
+                PrioritisedReplayBuffer(cfg.buffer_size, cfg.priority_exponent, self.device)
+                if cfg.replay == "prioritised"
+                else ReplayBuffer(cfg.buffer_size, self.device)
+            )
             if self._replay_state is not None:
                 self.replay.load_state_dict(self._replay_state)
+        self.learn: Callable[[Learner, Batch], tuple[torch.Tensor, torch.Tensor]] = learn
+        if self.training_cfg.cuda_graphs and self.device.type == "cuda":
+            self.learn = GraphedLearn()
 
     def training_step(self, chunk: int, batch_idx: int) -> None:
-        first = chunk * self._chunk()
-        updates = min(self._chunk(), self.training_cfg.updates_per_epoch - first)
-        rows = torch.randint(
-            len(self.train_states),
-            (updates, self.agent_cfg.batch_size),
-            generator=self.generator,
-            device=self.device,
-        )
-        if self.replay is None:
-            batches = self._all_actions_batches(rows)
-        else:
-            batches = self._sampled_batches(rows, self.replay)
-        for batch in batches:
-            self._losses.append(update(self.learner, batch))
-            self.updates += 1
-            if self.updates % self.agent_cfg.target_update == 0:
-                update_target(self.learner)
+        first = chunk * self.chunk
+        last = min(first + self.chunk, self.training_cfg.updates_per_epoch)
+        goal = self.updates + last - first
+        while self.updates < goal:
+            try:
+                self._train(goal - self.updates)
+            except torch.OutOfMemoryError as error:
+                self._halve_batch(error)
         # Lightning counts the steps of its own wrapper, and checkpoints only when they move.
         steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         steps.increment_ready()
         steps.increment_completed()
 
+    def _train(self, updates: int) -> None:
+        """So many gradient steps."""
+        profile = self.trainer.profiler.profile  # type: ignore[attr-defined]
+        with profile("fusion: draw and pay transitions"):
+            rows = torch.randint(
+                len(self.train_windows),
+                (updates, self.batch_size),
+                generator=self.generator,
+                device=self.device,
+            )
+            batches = (
+                self._all_actions_batches(rows)
+                if self.replay is None
+                else self._sampled_batches(rows, self.replay)
+            )
+        with profile("fusion: gradient steps"):
+            for batch in batches:
+                loss, errors = self.learn(self.learner, batch)
+                if isinstance(self.replay, PrioritisedReplayBuffer):
+                    assert batch.place is not None
+                    self.replay.reprioritise(batch.place, errors)
+                self._losses.append(loss)
+                self.updates += 1
+                self.transitions += len(batch.features)
+                if self.updates % self.agent_cfg.target_update == 0:
+                    update_target(self.learner)
+
+    def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
+        """Go on with smaller batches.
+
+        Raises:
+            ConfigError: if they cannot be any smaller.
+        """
+        if self.batch_size == 1:
+            raise ConfigError(
+                f"out of memory on {self.device} even with agent.batch_size=1; expected a smaller "
+                "network (agent.hidden_dims), or training.device=cpu"
+            ) from error
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch_size //= 2
+        self.notices.append(
+            f"out of memory on {self.device}: going on with agent.batch_size={self.batch_size}, "
+            f"half as large, from update {self.updates} on"
+        )
+
     def _all_actions_batches(self, rows: torch.Tensor) -> Iterator[Batch]:
         """``[U, B]`` rows to ``U`` batches that carry the reward of every action."""
         batch = self._transitions(rows.flatten())
         size = rows.shape[1]
-        for start in range(0, rows.numel(), size):
-            yield batch.part(slice(start, start + size))
+        return (batch.part(slice(at, at + size)) for at in range(0, rows.numel(), size))
 
     def _sampled_batches(self, rows: torch.Tensor, replay: ReplayBuffer) -> Iterator[Batch]:
         """Visit ``[U, B]`` rows; after each ``B`` of them, give a batch from the memory."""
         for visited in rows:
-            actions = act(self.q_network, self.train_states[visited], self.epsilon, self.generator)
-            replay.push(visited, actions)
-            window, action = replay.sample(len(visited), self.generator)
-            batch = self._transitions(window)
-            rewards = batch.rewards.gather(1, action[:, None]).squeeze(1)
-            yield batch._replace(rewards=rewards, actions=action)
+            replay.push(visited, self._explore(self.train_windows.states(visited)))
+            drawn = self._replayed(replay, len(visited))
+            batch = self._transitions(drawn.window)
+            rewards = batch.rewards.gather(1, drawn.action[:, None]).squeeze(1)
+            yield batch._replace(
+                rewards=rewards, actions=drawn.action, place=drawn.place, weights=drawn.weights
+            )
+
+    def _explore(self, states: torch.Tensor) -> torch.Tensor:
+        if self.agent_cfg.exploration == "boltzmann":
+            return act_boltzmann(self.q_network, states, self.temperature, self.generator)
+        return act(self.q_network, states, self.epsilon, self.generator)
+
+    def _replayed(self, replay: ReplayBuffer, size: int) -> Sample:
+        if isinstance(replay, PrioritisedReplayBuffer):
+            return replay.sample(size, self.generator, self.importance)
+        return replay.sample(size, self.generator)
 
     def _transitions(self, rows: torch.Tensor) -> Batch:
         """The transitions that start in ``rows`` ``[B]``, with the reward of every action."""
-        states = self.train_states[rows]
+        windows, cfg = self.train_windows, self.agent_cfg
+        scores = windows.scores(rows)
         rewards = reward_matrix(
-            states[:, 0],
-            states[:, 1],
-            self.train_labels[rows],
+            scores[:, 0],
+            scores[:, 1],
+            windows.label[rows],
             self.alphas,
-            self.agent_cfg,
+            cfg,
             self.evaluation_cfg.threshold,
         )
         # Scaled to [-1, 1], so that costs do not act as a larger learning rate.
-        batch = Batch(features(states), rewards / reward_scale(self.agent_cfg))
-        if self.agent_cfg.gamma == 0:
+        batch = Batch(features(windows.states(rows)), rewards / self.scale)
+        if cfg.gamma == 0 and not cfg.confidence_weight:
             return batch
-        following = self.train_states[self.next_row[rows]]
-        return batch._replace(next_features=features(following), live=self.live[rows])
+        after, live = windows.following(rows)
+        if cfg.confidence_weight:
+            next_scores = windows.scores(after)
+            term = shaping(
+                confidence(scores[:, 0], scores[:, 1]),
+                confidence(next_scores[:, 0], next_scores[:, 1]),
+                live,
+                cfg.gamma,
+            )
+            share = cfg.confidence_weight / self.scale
+            batch = batch._replace(rewards=batch.rewards + share * term[:, None])
+        if cfg.gamma == 0:
+            return batch
+        return batch._replace(next_features=features(windows.states(after)), live=live)
+
+    def _scale(self) -> float:
+        """The largest reward in size; of the user's own reward, over some of the windows."""
+        if not self.agent_cfg.reward_function:
+            return reward_scale(self.agent_cfg) + self.agent_cfg.confidence_weight
+        windows, largest = self.train_windows, 0.0
+        step = -(-len(windows) // EVALUATION_ROWS)
+        for rows in windows.parts(EVALUATION_ROWS, step):
+            rewards = reward_matrix(
+                windows.anomaly[rows],
+                windows.gat_prob[rows],
+                windows.label[rows],
+                self.alphas,
+                self.agent_cfg,
+                self.evaluation_cfg.threshold,
+            )
+            largest = max(largest, float(rewards.abs().max()))
+        return (largest or 1.0) + self.agent_cfg.confidence_weight
 
     def validation_step(self, batch: int, batch_idx: int) -> None:
         threshold = self.evaluation_cfg.threshold
-        some = -(-len(self.train_states) // EVALUATION_ROWS)
-        train = greedy_metrics(
-            self.q_network,
-            self.train_states[::some],
-            self.train_labels[::some],
-            self.agent_cfg,
-            threshold,
-        )
-        val = greedy_metrics(
-            self.q_network, self.val_states, self.val_labels, self.agent_cfg, threshold
-        )
-        metrics = {"updates": float(self.updates), "epsilon": self.epsilon}
+        step = -(-len(self.train_windows) // TRAINING_REWARD_ROWS)
+        train = greedy_metrics(self.q_network, self.train_windows, self.agent_cfg, threshold, step)
+        val = greedy_metrics(self.q_network, self.val_windows, self.agent_cfg, threshold)
+        metrics = {"updates": float(self.updates)}
+        if self.agent_cfg.exploration == "boltzmann":
+            metrics["temperature"] = self.temperature
+        else:
+            metrics["epsilon"] = self.epsilon
         if self._losses:
             metrics["train_loss"] = float(torch.stack(self._losses).double().mean())
         metrics |= {"train_reward": train["reward"]}
@@ -267,7 +358,10 @@ class FusionLightningModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._losses.clear()
-        self.epsilon = max(self.agent_cfg.epsilon_min, self.epsilon * self.agent_cfg.epsilon_decay)
+        cfg = self.agent_cfg
+        self.epsilon = max(cfg.epsilon_min, self.epsilon * cfg.epsilon_decay)
+        self.temperature = max(cfg.temperature_min, self.temperature * cfg.temperature_decay)
+        self.importance = 1 - 0.9 * (1 - self.importance)
         # Of equally good epochs the later one: it has seen more.
         if self.epoch_metrics["val_reward"] >= self.best_reward:
             self.best_reward = self.epoch_metrics["val_reward"]
@@ -279,10 +373,15 @@ class FusionLightningModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["fusion"] = {
-            "shape": _shape(self.q_network),
+            "shape": _shape(self),
             "update_mode": self.agent_cfg.update_mode,
             "epsilon": self.epsilon,
+            "temperature": self.temperature,
+            "importance": self.importance,
             "updates": self.updates,
+            "transitions": self.transitions,
+            "batch_size": self.batch_size,
+            "configured_batch_size": self.agent_cfg.batch_size,
             "best_reward": self.best_reward,
             "best_epoch": self.best_epoch,
             "best_weights": self.best_weights,
@@ -293,7 +392,12 @@ class FusionLightningModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["fusion"]
         self.epsilon = state["epsilon"]
+        self.temperature = state["temperature"]
+        self.importance = state["importance"]
         self.updates = state["updates"]
+        self.transitions = state["transitions"]
+        if state["configured_batch_size"] == self.agent_cfg.batch_size:
+            self.batch_size = state["batch_size"]
         self.best_reward = state["best_reward"]
         self.best_epoch = state["best_epoch"]
         self.best_weights = state["best_weights"]
@@ -303,10 +407,18 @@ class FusionLightningModule(pl.LightningModule):
             self._random_state = generator.get_state()
         self._replay_state = state["replay"]
 
-    def _chunk(self) -> int:
-        """Gradient steps per Lightning step."""
-        largest = max(1, CHUNK_TRANSITIONS // self.agent_cfg.batch_size)
-        return min(largest, self.training_cfg.updates_per_epoch)
+
+def new_network(
+    encoder: StateEncoder, agent_cfg: FusionAgentConfig, generator: torch.Generator | None = None
+) -> QNetwork:
+    """A Q-network of the configured shape."""
+    return QNetwork(
+        len(encoder),
+        agent_cfg.alpha_steps,
+        agent_cfg.hidden_dims,
+        generator,
+        dueling=agent_cfg.dueling,
+    )
 
 
 def gap_closed(reward: float, best_single: float, oracle: float) -> float | None:
@@ -324,18 +436,18 @@ def check_resumable(checkpoint: dict[str, Any], module: FusionLightningModule, w
     state = checkpoint.get("fusion")
     if not isinstance(state, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{where} is no checkpoint of a fusion training")
-    expected = {
-        "shape": _shape(module.q_network),
-        "update_mode": module.agent_cfg.update_mode,
-    }
+    expected = {"shape": _shape(module), "update_mode": module.agent_cfg.update_mode}
     got = {name: state.get(name) for name in expected}
     if got != expected:
         raise CheckpointError(f"{where} is of another agent: expected {expected}, got {got}")
 
 
-def _shape(q_network: QNetwork) -> dict[str, Any]:
+def _shape(module: FusionLightningModule) -> dict[str, Any]:
+    cfg = module.agent_cfg
     return {
-        "state_dim": q_network.state_dim,
-        "alpha_steps": q_network.actions,
-        "hidden_dims": list(q_network.hidden_dims),
+        "state": list(module.encoder.names),
+        "alpha_steps": cfg.alpha_steps,
+        "hidden_dims": list(cfg.hidden_dims),
+        "dueling": cfg.dueling,
+        "replay": cfg.replay,
     }

@@ -1,16 +1,25 @@
 """What the agent learned, on a grid over both scores."""
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
 from core.cache.predictions import FusionPredictionCache
+from core.errors import StorageError
 from core.files import atomic_path
 from core.fusion.agent import FusionAgent
+from core.fusion.q_network import QNetwork
 from core.fusion.reward import alpha_values
+from core.fusion.state import StateEncoder
+
+GRID_KEY = b"grid"
 
 
 @dataclass(frozen=True)
@@ -43,15 +52,23 @@ class PolicyMap:
 
 
 def policy_map(
-    agent: FusionAgent, grid: int, cache: FusionPredictionCache | None = None
+    agent: FusionAgent,
+    grid: int,
+    cache: FusionPredictionCache | None = None,
+    at: Mapping[str, float] | None = None,
 ) -> PolicyMap:
     """Ask the agent for every cell of a ``grid x grid`` map, in one batch.
 
     Args:
         cache: windows to count per cell.
+        at: where the map cuts through what else the agent sees (feature -> value); by default at
+            the training's medians.
+
+    Raises:
+        ConfigError: if ``at`` names a feature that the agent does not see.
     """
     axis = np.linspace(0.0, 1.0, grid, dtype=np.float32)
-    values = agent.q_values(np.repeat(axis, grid), np.tile(axis, grid))
+    values = agent.q_values(np.repeat(axis, grid), np.tile(axis, grid), at)
     alphas = alpha_values(values.shape[1]).numpy()
     windows = np.zeros(grid * grid, np.int64)
     attacks = np.zeros(grid * grid, np.int64)
@@ -89,3 +106,65 @@ def save_policy(policy: PolicyMap, npy: Path | None = None, arrow: Path | None =
             pa.ipc.new_file(sink, table.schema) as writer,
         ):
             writer.write_table(table)
+
+
+class PolicyHistory:
+    """The policy map of each epoch, written as it comes to an Arrow IPC file.
+
+    One row per epoch: ``epoch`` (int32) and ``alpha`` (fixed_size_list<float32>[G * G], rows of the
+    map first, as in ``policy.npy``); the file's metadata hold G as ``grid``.
+    """
+
+    def __init__(self, path: Path, grid: int, encoder: StateEncoder) -> None:
+        axis = np.linspace(0.0, 1.0, grid, dtype=np.float32)
+        self.states = encoder.plane(np.repeat(axis, grid), np.tile(axis, grid))
+        alpha = pa.list_(pa.float32(), grid * grid)
+        self.schema = pa.schema(
+            [("epoch", pa.int32()), ("alpha", alpha)], {GRID_KEY: str(grid).encode()}
+        )
+        self.writer = pa.ipc.new_file(str(path), self.schema)
+
+    def add(self, epoch: int, q_network: QNetwork) -> None:
+        """Keep the map of the network as it is now."""
+        device = next(q_network.parameters()).device
+        alphas = alpha_values(q_network.actions)
+        with torch.no_grad():
+            best = q_network(self.states.to(device)).argmax(dim=1).cpu()
+        row = pa.FixedSizeListArray.from_arrays(
+            pa.array(alphas[best].numpy()), type=self.schema.field("alpha").type
+        )
+        self.writer.write_batch(
+            pa.record_batch([pa.array([epoch], pa.int32()), row], schema=self.schema)
+        )
+
+
+@contextmanager
+def policy_history(
+    path: Path | None, grid: int, encoder: StateEncoder
+) -> Iterator[PolicyHistory | None]:
+    """Keep policy maps while the block runs; they are at ``path`` however it ends.
+
+    The file appears at the end, whole: also when the training is stopped, with the epochs up to
+    then. Without a ``path`` none are kept.
+
+    Raises:
+        StorageError: if the file cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{path.stem}-{os.getpid()}-{os.urandom(4).hex()}{path.suffix}"
+        history = PolicyHistory(temporary, grid, encoder)
+        try:
+            yield history
+        finally:
+            history.writer.close()
+            temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

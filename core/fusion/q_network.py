@@ -15,6 +15,7 @@ class QNetwork(nn.Module):
     """State ``[B, state_dim]`` in [0, 1] to values ``[B, actions]``.
 
     Args:
+        dueling: value of the state and advantages of the actions come from streams of their own.
         generator: draws the first weights (He initialisation); the global generator of torch stays
             untouched, so that a training in a background thread can be repeated exactly.
     """
@@ -25,20 +26,39 @@ class QNetwork(nn.Module):
         actions: int,
         hidden_dims: Sequence[int],
         generator: torch.Generator | None = None,
+        *,
+        dueling: bool = False,
     ) -> None:
         super().__init__()
         self.state_dim = state_dim
         self.actions = actions
         self.hidden_dims = tuple(hidden_dims)
+        self.dueling = dueling
         widths = (2 * state_dim, *self.hidden_dims)
         layers: list[nn.Module] = []
         for width, following in pairwise(widths):
             layers += [_linear(width, following, generator), nn.ReLU()]
-        layers.append(_linear(widths[-1], actions, generator))
+        layers.append(_linear(widths[-1], actions + dueling, generator))
+        if dueling:
+            layers.append(Duel())
         self.layers = nn.Sequential(*layers)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return self.layers(features(states))
+
+
+class Duel(nn.Module):
+    """Value of the state and advantages of the actions to the actions' values.
+
+    ``Q(s, a) = V(s) + A(s, a) - mean over a of A(s, a)``, Wang et al. 2016,
+    https://arxiv.org/abs/1511.06581, equation 9. Both streams share all layers but the last.
+
+    Shapes: ``[..., 1 + A]`` (value first) to ``[..., A]``.
+    """
+
+    def forward(self, streams: torch.Tensor) -> torch.Tensor:
+        advantage = streams[..., 1:]
+        return streams[..., :1] + advantage - advantage.mean(dim=-1, keepdim=True)
 
 
 def features(states: torch.Tensor) -> torch.Tensor:

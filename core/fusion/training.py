@@ -2,29 +2,40 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.profilers import SimpleProfiler
 
 from core.cache.predictions import FusionPredictionCache
-from core.config import FusionConfig
+from core.config import FusionAgentConfig, FusionConfig
 from core.device import resolve_device
 from core.errors import ScoresError, StorageError
+from core.files import atomic_path, write_json
 from core.fusion.agent import FusionAgent, load_torch
 from core.fusion.lightning_module import (
     FusionLightningModule,
     check_resumable,
     gap_closed,
     greedy_metrics,
+    new_network,
 )
-from core.fusion.q_network import QNetwork
+from core.fusion.policy import PolicyHistory, policy_history
+from core.fusion.reward import reward_scale
 from core.progress import Reporter, SilentReporter
 from core.undisturbed import undisturbed
+
+STUCK = 1e-3
+"""Spread of alpha, or of values as share of the largest reward, below which a policy is stuck."""
+WORTH_CLOSING = 1e-3
+"""Reward per window between best single detector and oracle that is worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,10 @@ class TrainedAgent:
     """Share of the gap between best single and oracle; None where there is no gap."""
     alpha_mean: float
     alpha_std: float
+    q_spread: float
+    """Mean distance of the best from the worst alpha's value, as reward."""
+    warnings: list[str] = field(default_factory=list)
+    """What looks wrong with the policy, and what went otherwise than asked for."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry per epoch trained now, as reported."""
     log_dir: Path | None = None
@@ -64,6 +79,7 @@ def train_agent(
     checkpoints: Path | None = None,
     log_root: Path | None = None,
     log_name: str = "fusion",
+    policy_epochs: Path | None = None,
     reporter: Reporter | None = None,
 ) -> TrainedAgent:
     """Train on ``train``, pick the epoch of the largest reward on ``validation``.
@@ -72,10 +88,13 @@ def train_agent(
         checkpoints: folder for the best ``save_top_k`` epochs and ``last.ckpt``; None: none kept.
         log_root: ``<log_root>/<log_name>/version_N`` takes ``metrics.csv``, ``hparams.yaml`` and
             TensorBoard events; None: no logs.
+        policy_epochs: file for the policy map of every epoch
+            (:class:`core.fusion.policy.PolicyHistory`); None: not kept.
 
     Raises:
         ScoresError: if there are no windows to learn from or to validate on.
-        ConfigError: if CUDA is asked for and absent.
+        ConfigError: if CUDA is asked for and absent, the scores lack what the agent is to see, or
+            the user's own reward cannot be had.
         CheckpointError: if ``config.training.resume_from`` cannot be resumed.
         StorageError: if checkpoints or logs cannot be written.
         JobStopped: if ``reporter.check`` says so; what was saved up to then stays.
@@ -91,10 +110,12 @@ def train_agent(
     resume_from = config.training.resume_from
     if resume_from:
         check_resumable(load_torch(Path(resume_from)), module, resume_from)
-    progress = ReportProgress(reporter, config.training.max_epochs)
+    grid = config.evaluation.policy_grid
     started = time.perf_counter()
-    with undisturbed():
+    with undisturbed(), policy_history(policy_epochs, grid, module.encoder) as history:
+        progress = ReportProgress(reporter, config.training.max_epochs, history)
         loggers, log_dir = _loggers(log_root, log_name, config)
+        profiler = SimpleProfiler() if config.training.profile else None
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
@@ -106,6 +127,8 @@ def train_agent(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
+            precision=_precision(config.training.precision),
+            profiler=profiler,
             plugins=[LightningEnvironment()],
         )
         try:
@@ -118,7 +141,12 @@ def train_agent(
             # Lightning's answer to Ctrl-C; the command line has its own exit code for it.
             raise KeyboardInterrupt from error
     seconds = time.perf_counter() - started
-    return _trained(module, trainer, progress, seconds, train, log_dir)
+    if profiler is not None and log_dir is not None:
+        write_profile(profiler, log_dir)
+    trained = _trained(module, trainer, progress, seconds, train, log_dir)
+    for warning in trained.warnings[len(module.notices) :]:
+        reporter.log(f"warning: {warning}")
+    return trained
 
 
 def _trained(
@@ -131,11 +159,11 @@ def _trained(
 ) -> TrainedAgent:
     """The agent of the best epoch with its numbers on the held-out windows."""
     cfg = module.agent_cfg
-    network = QNetwork(2, cfg.alpha_steps, cfg.hidden_dims)
+    network = new_network(module.encoder, cfg)
     network.load_state_dict(module.best_weights)
     threshold = module.evaluation_cfg.threshold
-    states, labels = module.val_states.cpu(), module.val_labels.cpu()
-    best = greedy_metrics(network, states, labels, cfg, threshold)
+    windows = module.val_windows.to(torch.device("cpu"))
+    best = greedy_metrics(network, windows, cfg, threshold)
     closed = gap_closed(best["reward"], module.best_single, module.oracle)
     metadata: dict[str, Any] = {
         "best_epoch": module.best_epoch,
@@ -147,11 +175,11 @@ def _trained(
         "fingerprint": train.fingerprint,
     }
     return TrainedAgent(
-        agent=FusionAgent(network.eval(), cfg, module.evaluation_cfg, metadata),
+        agent=FusionAgent(network.eval(), cfg, module.evaluation_cfg, metadata, module.encoder),
         best_epoch=module.best_epoch,
         epochs=trainer.current_epoch,
         updates=module.updates,
-        transitions=module.updates * cfg.batch_size,
+        transitions=module.transitions,
         train_seconds=seconds,
         reward=best["reward"],
         reward_oracle=module.oracle,
@@ -159,17 +187,73 @@ def _trained(
         gap_closed=closed,
         alpha_mean=best["alpha_mean"],
         alpha_std=best["alpha_std"],
+        q_spread=best["q_spread"],
+        warnings=[*module.notices, *stuck_policy(best, module.best_single, module.oracle, cfg)],
         history=progress.history,
         log_dir=log_dir,
     )
 
 
+def stuck_policy(
+    measured: Mapping[str, float], best_single: float, oracle: float, cfg: FusionAgentConfig
+) -> list[str]:
+    """Whether a policy does not tell windows apart although that would pay, in words.
+
+    One alpha for all windows is no fault where it wins what there is to win: only with most of a
+    gap left open it is.
+
+    Args:
+        measured: what :func:`core.fusion.lightning_module.greedy_metrics` found.
+    """
+    closed = gap_closed(measured["reward"], best_single, oracle)
+    if closed is None or oracle - best_single < WORTH_CLOSING or closed > 0.5:
+        return []
+    left = f"{closed:.0%} of the gap between the better single detector and the oracle is closed"
+    warnings = []
+    if measured["q_spread"] < STUCK * reward_scale(cfg):
+        warnings.append(
+            f"the policy is stuck: every alpha seems worth the same (q_spread "
+            f"{measured['q_spread']:.2g}), and {left}; more epochs or a larger agent.fusion_lr help"
+        )
+    if measured["alpha_std"] < STUCK:
+        warnings.append(
+            f"the policy is stuck: alpha is {measured['alpha_mean']:.2f} everywhere, and {left}; "
+            "more epochs, more windows or another agent.state help"
+        )
+    return warnings
+
+
+def write_profile(profiler: SimpleProfiler, folder: Path) -> None:
+    """Seconds and calls of each part of the training, as ``profile.json`` and ``profile.txt``.
+
+    Raises:
+        StorageError: if a file cannot be written.
+    """
+    spent = {
+        name: {"seconds": sum(durations), "calls": len(durations)}
+        for name, durations in profiler.recorded_durations.items()
+    }
+    ordered = dict(sorted(spent.items(), key=lambda item: -item[1]["seconds"]))
+    write_json(folder / "profile.json", ordered)
+    with atomic_path(folder / "profile.txt") as temporary:
+        temporary.write_text(profiler.summary(), encoding="utf-8")
+
+
+def _precision(name: str) -> Any:
+    """As Lightning calls it. Layers of 64 are computed faster than converted: no mixing."""
+    return "32-true" if name == "auto" else name
+
+
 class ReportProgress(Callback):
     """Tells the reporter how far the training is, and lets it stop the training."""
 
-    def __init__(self, reporter: Reporter, max_epochs: int) -> None:
+    def __init__(
+        self, reporter: Reporter, max_epochs: int, policies: PolicyHistory | None = None
+    ) -> None:
         self.reporter = reporter
         self.max_epochs = max_epochs
+        self.policies = policies
+        self.told = 0
         self.history: list[dict[str, float]] = []
 
     def on_train_batch_start(
@@ -185,6 +269,11 @@ class ReportProgress(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FusionLightningModule)
+        for notice in pl_module.notices[self.told :]:
+            self.reporter.log(f"warning: {notice}")
+        self.told = len(pl_module.notices)
+        if self.policies is not None:
+            self.policies.add(trainer.current_epoch, pl_module.q_network)
         metrics = {"epoch": float(trainer.current_epoch), **pl_module.epoch_metrics}
         self.history.append(metrics)
         self.reporter.metrics("fusion", metrics)

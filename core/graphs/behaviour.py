@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.errors import CaptureError
@@ -120,7 +119,8 @@ class FrameComparer:
 
         # On an id's first frame every position may hold a value that it never had there.
         difference[first] = ~np.uint64(0)
-        novel = self._novel(difference, sorted_words, np.repeat(slot, size), order)
+        base = np.repeat(slot * (self.width * 256), size)
+        novel = self._novel(difference, sorted_words, base, order)
 
         self._time[slot] = time[tail]
         self._index[slot] = order[tail] + self.frames
@@ -134,20 +134,24 @@ class FrameComparer:
         self,
         difference: npt.NDArray[np.uint64],
         words: npt.NDArray[np.uint64],
-        slot: npt.NDArray[np.int64],
+        base: npt.NDArray[np.int64],
         order: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.float64]:
-        """Share of novel bytes per frame; only a byte that differs from the one before can be."""
+        """Share of novel bytes per frame; only a byte that differs from the one before can be.
+
+        Args:
+            base: place of each frame's identifier in what was seen, counted in bits.
+        """
         place = np.flatnonzero(difference.view(np.uint8).reshape(-1) != 0)
         # The width is 8 or 64: shifts, which are several times faster than divisions.
-        row, position = place >> (self.width.bit_length() - 1), place & (self.width - 1)
-        value = words.view(np.uint8).reshape(-1)[place]
-        key = slot[row] * (self.width * 256) + position * 256 + value
+        row = place >> (self.width.bit_length() - 1)
+        key = base[row]
+        key += (place & (self.width - 1)) << 8
+        key += words.view(np.uint8).reshape(-1)[place]
         seen = self._seen.reshape(-1)
         unseen = np.flatnonzero(seen[key >> 3] & _BITS[key & 7] == 0)
-        key, row = key[unseen], row[unseen]
-        once = ~pd.Index(key).duplicated()
-        key, row = key[once], row[once]
+        key, row, first = _grouped(key[unseen], row[unseen], len(order).bit_length())
+        key, row = key[first], row[first]
         np.bitwise_or.at(seen, key >> 3, _BITS[key & 7])
         return np.bincount(order[row], minlength=len(order)) / self.width
 
@@ -186,18 +190,34 @@ def distinct(
     >>> distinct(np.array([7, 3, 7]), 8)
     (array([3, 7]), array([1, 0, 1]))
     """
-    if upper <= 1 << 16 or upper <= 32 * len(key):  # A table of flags is faster than sorting.
+    if upper <= max(1 << 16, 2 * len(key)):  # A table of flags is faster than sorting.
         seen = np.zeros(upper, bool)
         seen[key] = True
         values = np.flatnonzero(seen)
         place = np.empty(upper, np.int64)
         place[values] = np.arange(len(values))
         return values, place[key]
-    code, found = pd.factorize(key)
-    order = np.argsort(found)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return found[order], rank[code]
+    shift = len(key).bit_length()
+    if upper.bit_length() + shift > 63:
+        return np.unique(key, return_inverse=True)
+    values, where, first = _grouped(key, np.arange(len(key)), shift)
+    code = np.empty_like(key)
+    code[where] = np.cumsum(first) - 1
+    return values[first], code
+
+
+def _grouped(
+    key: npt.NDArray[np.int64], row: npt.NDArray[np.int64], shift: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Keys and their rows (below ``2 ** shift``) in ascending order, and the first of equal keys.
+
+    Sorted as one number each: numpy sorts numbers several at a time, but their places one by one.
+    """
+    both = np.sort(key << shift | row)
+    key = both >> shift
+    first = np.ones(len(key), bool)
+    np.not_equal(key[1:], key[:-1], out=first[1:])
+    return key, both & ((1 << shift) - 1), first
 
 
 def _byte_sums(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -280,20 +280,23 @@ def _graphs(
     pair[last[:-1]] = nothing
     edge_key, edge = distinct(pair, nothing + 1)
     edges = len(edge_key) - (windows > 1)
-    edge_source, target = np.divmod(edge_key[:edges], most)
+    edge_source = edge_key[:edges] // most  # Several times faster than divmod.
+    target = edge_key[:edges] - edge_source * most
     edge_window = node_window[edge_source]
     edge_ptr = np.searchsorted(edge_window, np.arange(windows + 1))
     edge_size = (size - 1)[edge_window]
     edge_count = np.bincount(edge)[:edges].astype(np.float64)
     delay = np.maximum(np.diff(frames.timestamp), 0.0)
     delay = np.bincount(edge, delay)[:edges]
+    base = node_ptr[edge_window]
+    edge_index = np.empty((2, edges), np.int32)
+    edge_index[0], edge_index[1] = edge_source - base, target
     edge_attr = np.empty((edges, len(EDGE_FEATURES)), np.float32)
     edge_attr[:, 0] = edge_count / edge_size
     edge_attr[:, 1] = np.log10(delay / edge_count + TIME_FLOOR)
 
     node_size = size[node_window]
     x, count, sums = _node_features(frames, node, node_size)
-    base = node_ptr[node_window[edge_source]]
     x[:, NODE_FEATURES.index("successors")] = np.bincount(edge_source, minlength=len(x)) / node_size
     x[:, NODE_FEATURES.index("predecessors")] = (
         np.bincount(base + target, minlength=len(x)) / node_size
@@ -318,7 +321,7 @@ def _graphs(
         edge_ptr=edge_ptr,
         x=x,
         node_id=ids[node_code],
-        edge_index=np.stack([edge_source - base, target]).astype(np.int32),
+        edge_index=edge_index,
         edge_attr=edge_attr,
         window_attr=window_attr,
         y=y.astype(np.uint8),

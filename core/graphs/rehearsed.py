@@ -41,11 +41,8 @@ class Rehearsal:
     half: int
     """Half of the recorded capture that the stretch lies in, 0 or 1: cross-fitting may cut it."""
     number: int
-
-    @property
-    def taught(self) -> bool:
-        """Whether the GAT learns from it, and not only the agent."""
-        return self.kind in TAUGHT
+    taught: bool = False
+    """Whether the GAT learns from it, and not only the agent."""
 
     @property
     def key(self) -> str:
@@ -54,16 +51,23 @@ class Rehearsal:
         return f"{SPLIT}/{self.number:02d} {self.kind} on {file}"
 
 
-def plan_rehearsals(captures: Sequence[str], count: int, seed: int) -> list[Rehearsal]:
-    """``count`` rehearsals, their kinds, captures and halves dealt out evenly."""
+def plan_rehearsals(
+    captures: Sequence[str], count: int, seed: int, for_gat: bool
+) -> list[Rehearsal]:
+    """``count`` rehearsals, their kinds, captures and halves dealt out evenly.
+
+    Args:
+        for_gat: the GAT learns from those that a classifier can be taught.
+    """
     rng = np.random.default_rng(seed)
     dealt = np.arange(count)
     which, half = rng.permutation(dealt % max(len(captures), 1)), rng.permutation(dealt % 2)
     if not captures:
         return []
+    kinds = [KINDS[i % len(KINDS)] for i in range(count)]
     return [
-        Rehearsal(captures[int(which[i])], KINDS[i % len(KINDS)], int(half[i]), i)
-        for i in range(count)
+        Rehearsal(captures[int(which[i])], kind, int(half[i]), i, for_gat and kind in TAUGHT)
+        for i, kind in enumerate(kinds)
     ]
 
 
@@ -81,7 +85,8 @@ def rehearsed_store(
     Raises:
         CaptureError: if the capture cannot be read.
     """
-    parts = (capture.content, capture.name, repr((window, rehearsal, seed)), code_version())
+    played = (rehearsal.of, rehearsal.kind, rehearsal.half, rehearsal.number)
+    parts = (capture.content, capture.name, repr((window, played, seed)), code_version())
     folder = workspace.graphs / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     if folder.exists():
         try:

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -50,8 +49,8 @@ class GraphTensors:
         """Lay the windows of several captures one after another and copy them to ``device``."""
         return cls(
             x=_columns([(s.x, r.x) for s, r in parts], device),
-            edge_index=torch.cat(
-                [torch.from_numpy(np.array(s.edge_index)) for s, _ in parts], dim=1
+            edge_index=torch.from_numpy(
+                np.concatenate([s.edge_index for s, _ in parts], axis=1)
             ).to(device),
             edge_attr=_columns([(s.edge_attr, r.edge_attr) for s, r in parts], device),
             window_attr=_columns([(s.window_attr, r.window_attr) for s, r in parts], device),
@@ -90,44 +89,30 @@ class GraphTensors:
 
     def sorted_windows(self, first: int, last: int) -> "SortedWindows":
         """The windows ``first`` to ``last`` (without it), edges sorted by target; on a CPU only."""
-        order, incoming = self._edges_by_target
         nodes = slice(int(self.node_ptr[first]), int(self.node_ptr[last]))
         edges = slice(int(self.edge_ptr[first]), int(self.edge_ptr[last]))
-        chosen = order[edges]
         node_ptr, edge_ptr = (
             p[first : last + 1] - p[first] for p in (self.node_ptr, self.edge_ptr)
         )
         shift = torch.repeat_interleave(
             node_ptr[:-1], edge_ptr.diff(), output_size=edges.stop - edges.start
         )
-        # Sorting moves an edge within its window only, so the shifts stay where they are.
-        source, target = (row.index_select(0, chosen) + shift for row in self.edge_index)
+        source, target = self.edge_index[:, edges] + shift
+        # numpy sorts numbers of 16 bits by counting.
+        narrow = np.uint16 if nodes.stop - nodes.start < 2**16 else np.int64
+        order = torch.from_numpy(target.numpy().astype(narrow).argsort(kind="stable"))
+        incoming = torch.zeros(nodes.stop - nodes.start + 1, dtype=torch.long)
+        torch.cumsum(torch.bincount(target, minlength=len(incoming) - 1), 0, out=incoming[1:])
         return SortedWindows(
             x=self.x[nodes],
-            edge_attr=self.edge_attr.index_select(0, chosen),
+            edge_attr=self.edge_attr[edges].index_select(0, order),
             window_attr=self.window_attr[first:last],
-            source=source,
-            target=target,
-            incoming=incoming[nodes] - edges.start,
-            edges=torch.arange(len(chosen)),
+            source=source.index_select(0, order),
+            target=target.index_select(0, order),
+            incoming=incoming,
+            edges=torch.arange(len(order)),
             node_ptr=node_ptr,
             edge_ptr=edge_ptr,
-        )
-
-    @cached_property
-    def _edges_by_target(self) -> tuple[Tensor, Tensor]:
-        """``[E]`` edges in order of their target, and ``[N]`` where those of each node begin."""
-        shift = torch.repeat_interleave(self.node_ptr[:-1], self.edge_ptr.diff())
-        target = (self.edge_index[1] + shift).numpy()
-        edges = len(target)
-        # A matrix with one entry per edge, stored by rows and then by columns: a counting sort.
-        by_edge = csr_array(
-            (np.ones(edges, np.int8), target, np.arange(edges + 1)), shape=(edges, len(self.x))
-        )
-        by_target = by_edge.tocsc()
-        return (
-            torch.from_numpy(by_target.indices).long(),
-            torch.from_numpy(by_target.indptr[:-1]).long(),
         )
 
 
@@ -146,13 +131,19 @@ class SortedWindows:
     target: Tensor
     """``[E]`` node that each edge goes to; never falling."""
     incoming: Tensor
-    """``[N]`` first edge into each node, or that into the next node that has one."""
+    """``[N + 1]`` first edge into each node, or that into the next node that has one; ``E``."""
     edges: Tensor
     """``[E]`` 0, 1, 2, ..."""
     node_ptr: Tensor
     """``[B + 1]`` first node of each window."""
     edge_ptr: Tensor
     """``[B + 1]`` first edge of each window."""
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """``[2 E]`` index of each edge's source and target into rows ``[N, 2]``, of the source's
+        first and the target's second."""
+        return torch.stack([2 * self.source, 2 * self.target + 1], dim=1).view(-1)
 
 
 def _ragged_rows(pointer: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +156,14 @@ def _ragged_rows(pointer: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _columns(parts: Sequence[tuple[np.ndarray, np.ndarray]], device: torch.device | str) -> Tensor:
-    joined = np.concatenate([np.concatenate(pair, axis=1) for pair in parts])
+    """The two arrays of each part side by side, one part after another."""
+    (left, right), rows = parts[0], sum(len(some) for some, _ in parts)
+    joined = np.empty((rows, left.shape[1] + right.shape[1]), np.float32)
+    end = 0
+    for left, right in parts:
+        start, end = end, end + len(left)
+        joined[start:end, : left.shape[1]] = left
+        joined[start:end, left.shape[1] :] = right
     return torch.from_numpy(joined).to(device)
 
 

@@ -146,6 +146,7 @@ class TestOutputs:
         assert sorted(p.name for p in shared_run.run_dir.iterdir()) == [
             "config.json",
             "policy.npy",
+            "policy_epochs.arrow",
             "policy_map.arrow",
             "predictions.arrow",
             "results.json",
@@ -158,6 +159,9 @@ class TestOutputs:
         assert policy.shape == (8, 8)
         np.testing.assert_array_equal(policy, np.load(space.policy(name)))
         assert len(pd.read_feather(shared_run.run_dir / "policy_map.arrow")) == 64
+        epochs = pd.read_feather(shared_run.run_dir / "policy_epochs.arrow")
+        assert epochs["epoch"].tolist() == [0, 1]
+        assert epochs["alpha"].map(len).tolist() == [64, 64]
         agent = FusionAgent.load(space.agent(name))
         alpha = agent.alpha(np.array([0.2]), np.array([0.9]))
         assert 0 <= alpha[0] <= 1

@@ -1,13 +1,19 @@
 import dataclasses
 import os
+import sys
+import types
 
+import joblib
 import pytest
+from joblib.parallel import ThreadingBackend
 
 from core.config import FusionConfig, create_fusion_config
 from core.errors import ConfigError
 from core.presets import (
     apply_overrides,
+    check_launcher,
     expand_sweep,
+    launcher_options,
     list_presets,
     preset,
     run_sweep,
@@ -90,6 +96,79 @@ def test_a_sweep_is_every_combination_in_order():
     ]
     assert {c.training.max_epochs for c in configs} == {2}
     assert swept(overrides) == ["agent.gamma", "training.seed"]
+
+
+def test_options_of_the_launcher_are_no_settings():
+    overrides = ["hydra.launcher.partition=gpu", "agent.gamma=0,0.5"]
+    assert launcher_options(overrides) == (["agent.gamma=0,0.5"], ["hydra.launcher.partition=gpu"])
+    assert swept(overrides) == ["agent.gamma"]
+    assert len(expand_sweep(FusionConfig(), overrides)) == 2
+
+
+def test_a_launcher_that_is_not_there_is_refused_with_the_way_to_get_it(monkeypatch):
+    with pytest.raises(ConfigError, match="no launcher 'k8s'; there are joblib, slurm"):
+        check_launcher("k8s")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for launcher, extra in (("slurm", "slurm"), ("submitit-local", "submitit")):
+        with pytest.raises(ConfigError, match=rf"not installed; expected .*'\.\[{extra}\]'"):
+            check_launcher(launcher)
+
+
+def ray_of_threads(addresses):
+    """Stands in for Ray, which is not among the requirements: its back end is one of threads."""
+
+    def init(address, **options):
+        addresses.append(address)
+        if address == "nowhere":
+            raise ConnectionError("nobody answers")
+
+    def register_ray():
+        joblib.register_parallel_backend("ray", ThreadingBackend)
+
+    ray, util, back_end = (types.ModuleType(n) for n in ("ray", "ray.util", "ray.util.joblib"))
+    ray.init, back_end.register_ray = init, register_ray
+    return {module.__name__: module for module in (ray, util, back_end)}
+
+
+def test_jobs_go_to_ray_by_its_joblib_back_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    addresses = []
+    for name, module in ray_of_threads(addresses).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    config = create_fusion_config("x")
+    results = run_sweep(config, ["agent.gamma=0"], where, tmp_path, 1, "ray")
+    assert [(process, found) for process, _, found in results] == [(os.getpid(), config)]
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere")
+    with pytest.raises(ConfigError, match=r"no cluster at nowhere \(nobody answers\)"):
+        run_sweep(config, ["agent.gamma=0"], where, tmp_path, 1, "ray")
+    assert addresses == ["auto", "nowhere"]
+
+
+def test_ray_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "ray" else object()
+    )
+    with pytest.raises(ConfigError, match=r"ray is not installed; expected .*'\.\[ray\]'"):
+        check_launcher("ray")
+
+
+def test_slurm_needs_a_cluster(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigError, match="no srun"):
+        check_launcher("slurm")
+
+
+@pytest.mark.slow
+def test_jobs_are_submitted_as_a_cluster_would(tmp_path):
+    pytest.importorskip("submitit")
+    config = create_fusion_config("x")
+    overrides = ["agent.gamma=0,0.5", "hydra.launcher.timeout_min=5"]
+    results = run_sweep(config, overrides, where, tmp_path, 2, "submitit-local")
+    assert [found.agent.gamma for *_, found in results] == [0.0, 0.5]
+    assert len({process for process, *_ in results} | {os.getpid()}) == 3
+    with pytest.raises(ConfigError, match=r"launcher submitit-local: Could not override"):
+        run_sweep(config, ["hydra.launcher.bogus=5"], where, tmp_path, 2, "submitit-local")
 
 
 def test_one_bad_value_refuses_the_whole_sweep():

@@ -15,8 +15,10 @@ statistics, transport protocol) are counted and told. Not read with python-can, 
 at the first damaged line; it is the measure in the tests.
 """
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,6 @@ import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     FD_LENGTHS,
@@ -38,11 +39,20 @@ from core.captures.rows import (
     exact_timestamp,
 )
 from core.captures.text import (
+    MAX_LINE,
     Lines,
+    Positions,
+    Text,
+    Words,
     equals,
     nothing_fast,
+    printable,
+    read_decimal,
+    read_digit,
+    read_frame_words,
+    read_integer,
     read_lines,
-    read_words,
+    read_number,
     see_buses,
     settings_first,
     split_words,
@@ -53,6 +63,7 @@ NAME = "vector-asc"
 _HEADER = re.compile(
     r"\s*(date\b|base\s+(hex|dec)|(no\s+)?internal\s+events|//|(begin|end)\s+trigger|;|#).*", re.I
 )
+_BASE = re.compile(r"\s*base\s+(hex|dec)", re.I)
 _TIMED = re.compile(r"\s*(?P<time>-?\d+\.\d+)\s+(?P<rest>\S.*)")
 # 1  18EBFF00x       Rx   d 8 01 A0 0F A6 60 3B D1 40  Length = 273910
 _CLASSIC = re.compile(
@@ -83,25 +94,36 @@ def sniff(head: bytes) -> float:
     return frames / max(len(lines), 1)
 
 
-def read(path: Path) -> FrameTable:
-    """Read an ASC file; it has no labels.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read an ASC file, ``frames`` frames or somewhat more at a time; it has no labels.
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
     """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
-    """
     reader = _Reader()
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
-    for columns in read_lines(path, ".", reader.fast, reader.exact, quarantine, frames=frames):
+    ways = reader.fast, reader.exact, quarantine
+    for columns in read_lines(path, ".", *ways, frames=frames, reach=reader.reach):
         yield table.add(columns, quarantine, "attack", reader.warnings())
+
+
+_Read = Callable[[Text, Words], tuple[Columns, npt.NDArray[np.bool_]]]
+"""Reads lines of one kind."""
+
+
+def _is_way(text: Text, start: Positions, end: Positions) -> npt.NDArray[np.bool_]:
+    return equals(text, start, end, "Rx") | equals(text, start, end, "Tx")
+
+
+def _is_bit(text: Text, start: Positions, end: Positions) -> npt.NDArray[np.bool_]:
+    return equals(text, start, end, "0") | equals(text, start, end, "1")
+
+
+def _error(text: Text, words: Words) -> tuple[Columns, npt.NDArray[np.bool_]]:
+    """``TIME 1 ErrorFrame``, ``TIME CANFD 5 Tx ErrorFrame``: what is behind does not matter."""
+    columns = Columns.empty(len(words.first))
+    columns.flags += np.uint8(ERROR)
+    return columns, np.ones(len(words.first), bool)
 
 
 class _Reader:
@@ -110,7 +132,9 @@ class _Reader:
     def __init__(self) -> None:
         self.base, self.relative = 16, False
         self.clock = 0.0
-        self.added = self.events = 0
+        self.added, self.events = False, 0
+        self._clocks: npt.NDArray[np.float64] | None = None
+        """Where times are relative, the clock before each line of a block read in columns."""
         self.buses = Buses()
 
     def exact(self, line: str) -> Row | None:
@@ -128,8 +152,10 @@ class _Reader:
         timestamp, rest = exact_timestamp(timed["time"]), timed["rest"]
         if self.relative:
             # The time since the line before, be that a frame or an event.
-            timestamp = self.clock = self.clock + timestamp
-            self.added += 1
+            timestamp += self.clock
+            if not math.isfinite(timestamp):
+                raise BadLine("timestamp is not finite")
+            self.clock, self.added = timestamp, True
         row = self._frame(timestamp, rest)
         self.events += row is None
         return row
@@ -144,35 +170,140 @@ class _Reader:
         return warnings
 
     def _set(self, line: str) -> None:
-        if match := re.match(r"\s*base\s+(hex|dec)", line, re.I):
+        if match := _BASE.match(line):
             self.base = 16 if match[1].lower() == "hex" else 10
             self.relative = bool(re.search(r"timestamps\s+relative", line, re.I))
 
+    def reach(self, index: int) -> None:
+        """Before :meth:`exact` reads a line of the block that :meth:`fast` has read."""
+        if self._clocks is not None:
+            self.clock = float(self._clocks[index])
+
     def fast(self, lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
-        """All lines of a block, and where they are classical data frames in the usual spelling."""
+        """All lines of a block, and where they are frames in the usual spelling."""
         text, words = lines.text, split_words(lines)
-        first = text.characters[words.word(0)[0]]
-        is_setting = (first == ord("b")) | (first == ord("B"))
-        if not settings_first(lines, is_setting, is_frame=first < ord("A"), take=self._set):
+        if self._clocks is not None:
+            self.clock, self._clocks = float(self._clocks[-1]), None
+        if not self._settings(lines, words):
             return nothing_fast(lines)
-        if self.base != 16 or self.relative:
-            return nothing_fast(lines)
-        id_start, id_end = words.word(2)
-        extended = (text.characters[id_end - 1] | 0x20) == ord("x")
-        columns, good = read_words(
-            lines,
+        start, end = words.word(0)
+        point = lines.cut(0)
+        timestamp, timed = read_decimal(text, start, point, end)
+        timed &= lines.delimiter(0, ".") & (point < end) & (words.count > 1) & printable(lines)
+        timed &= lines.end - lines.start <= MAX_LINE
+        if self.relative:
+            clocks = self._added_up(lines, timestamp, timed)
+            if not np.isfinite(clocks[-1]):
+                return nothing_fast(lines)
+            self._clocks, timestamp = clocks, clocks[1:]
+            self.added |= bool(timed.any())
+        columns, good = self._frames(text, words, timed)
+        columns.timestamp = timestamp
+        bus = words.word(1 + equals(text, *words.word(1), "CANFD"))
+        return columns, see_buses(text, *bus, good, self.buses, r"\d+")
+
+    def _settings(self, lines: Lines, words: Words) -> bool:
+        """Take in a header at the block's start; whether the lines can be read in columns then."""
+        first = lines.text.characters[words.word(0)[0]]
+        is_setting, is_frame = np.zeros(len(lines), bool), np.ones(len(lines), bool)
+        for index in np.flatnonzero((first != ord("-")) & (first - ord("0") > 9)).tolist():
+            line = lines.line(index)
+            is_setting[index] = bool(_BASE.match(line))
+            is_frame[index] = bool(line.strip()) and not _HEADER.fullmatch(line)
+        return settings_first(lines, is_setting, is_frame, self._set)
+
+    def _added_up(
+        self,
+        lines: Lines,
+        timestamp: npt.NDArray[np.float64],
+        timed: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.float64]:
+        """The clock before each line, and after the last, ``[L + 1]``; summed from first to last.
+
+        Args:
+            timestamp: times since the line before, where ``timed`` says that they are read.
+        """
+        steps = np.where(timed, timestamp, 0.0)
+        for index in np.flatnonzero(~timed & (lines.end - lines.start <= MAX_LINE)).tolist():
+            if match := _TIMED.fullmatch(lines.line(index)):
+                with suppress(BadLine):
+                    steps[index] = exact_timestamp(match["time"])
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.cumsum(np.append(self.clock, steps))
+
+    def _frames(
+        self, text: Text, words: Words, timed: npt.NDArray[np.bool_]
+    ) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """The frames of lines that have a time, but for the time, and where they hold."""
+        fd = equals(text, *words.word(1), "CANFD")
+        data = timed & ~fd & equals(text, *words.word(4), "d")
+        if data.all():
+            return self._data(text, words)
+        kinds: list[tuple[npt.NDArray[np.bool_], _Read]] = [(data, self._data)]
+        error = equals(text, *words.word(2 + fd), "ErrorFrame")
+        way = _is_way(text, *words.word(2 + fd)) & equals(text, *words.word(3 + fd), "ErrorFrame")
+        error = timed & ((error & (words.count > 2 + fd)) | (way & (words.count > 3 + fd)))
+        kinds.append((error, _error))
+        kinds.append((timed & fd & ~error, self._fd_data))
+        kinds.append((timed & ~fd & equals(text, *words.word(4), "r"), self._remote))
+        columns, good = Columns.empty(len(timed)), np.zeros(len(timed), bool)
+        for is_kind, read in kinds:
+            if len(rows := np.flatnonzero(is_kind)):
+                part, good[rows] = read(text, words.take(rows))
+                columns.put_rows(rows, part)
+        return columns, good
+
+    def _data(self, text: Text, words: Words) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """``TIME 1 18EBFF00x Rx d 8 01 A0 0F A6 60 3B D1 40``"""
+        return self._read(text, words, 2, read_digit(text, *words.word(5)), 6)
+
+    def _remote(self, text: Text, words: Words) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """``TIME 1 300 Tx r 8``, or without the number, or something else in its place."""
+        columns, good = self._read(text, words, 2, np.zeros_like(words.first), 5)
+        start, end = words.word(5)
+        number = (words.count > 5) & (text.characters[start] - ord("0") <= 9)
+        asked = np.where(number, read_digit(text, start, end), 0)
+        columns.length = np.clip(asked, 0, 8).astype(np.uint8)
+        columns.flags |= REMOTE
+        return columns, good & (asked >= 0)
+
+    def _fd_data(self, text: Text, words: Words) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """``TIME CANFD 2 Rx 300 Name 1 0 8 8 01 02 03 04 05 06 07 08``, with or without name."""
+        named = ~_is_bit(text, *words.word(5))
+        brs, esi, dlc, length = (words.word(k + named) for k in (5, 6, 7, 8))
+        bytes_, fine = read_integer(text, *length)
+        code, good = read_number(text, *dlc, self.base)
+        bytes_ = np.where(fine & (length[1] - length[0] <= 2), bytes_, -1)
+        columns, holds = self._read(text, words, 4, bytes_, 9 + named)
+        good &= holds & _is_bit(text, *brs) & _is_bit(text, *esi) & (code <= 15)
+        remote = (bytes_ == 0) & (code > 0)
+        columns.length[remote] = np.minimum(code[remote], 8)
+        columns.flags |= np.where(remote, np.uint8(REMOTE), np.uint8(FD))
+        return columns, good
+
+    def _read(
+        self,
+        text: Text,
+        words: Words,
+        number: int,
+        length: npt.NDArray[np.intp],
+        data: int | npt.NDArray[np.intp],
+    ) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """Frames whose words ``number`` are identifiers, with ``length`` bytes from ``data`` on."""
+        start, end = words.word(number)
+        extended = (text.characters[end - 1] | 0x20) == ord("x")
+        columns, good = read_frame_words(
+            text,
             words,
-            time=words.word(0),
-            number=(id_start, id_end - extended),
-            length=words.word(5),
-            data=6,
+            number=(start, end - extended),
+            length=length,
+            data=data,
+            base=self.base,
+            most=64 if number == 4 else 8,
         )
         columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
         good &= extended | (columns.arbitration_id <= STANDARD_MAX)
-        good &= equals(text, *words.word(3), "Rx") | equals(text, *words.word(3), "Tx")
-        good &= equals(text, *words.word(4), "d")
-        good &= lines.delimiter(0, ".") & (lines.cut(0) < words.word(0)[1])
-        return columns, see_buses(text, *words.word(1), good, self.buses, r"\d+")
+        return columns, good & _is_way(text, *words.word(3))
 
     def _frame(self, timestamp: float, rest: str) -> Row | None:
         if match := _ERROR.fullmatch(rest):
@@ -208,7 +339,8 @@ class _Reader:
 
     def _fd(self, timestamp: float, match: re.Match[str]) -> Row:
         number, flags = self._id(match["id"])
-        dlc, length = self._number(match["dlc"]), int(match["length"][:12])
+        dlc = self._number(match["dlc"])
+        length = int(match["length"]) if len(match["length"]) <= 12 else 65
         if dlc > 15 or length > 64:
             raise BadLine("DLC is beyond 15")
         if not length and dlc:
@@ -218,10 +350,7 @@ class _Reader:
         return Row(timestamp, number, flags | FD, length, payload)
 
     def _number(self, text: str) -> int:
-        try:
-            number = int(text[:12], self.base)
-        except ValueError:
-            number = -1
+        number = self._integer(text)
         if number < 0:
             raise BadLine("DLC is not a number")
         return number
@@ -229,20 +358,24 @@ class _Reader:
     def _id(self, text: str) -> tuple[int, int]:
         digits = text.removesuffix("x").removesuffix("X")
         extended = digits != text
-        try:
-            number = int(digits[:12], self.base)
-        except ValueError:
-            number = -1
+        number = self._integer(digits)
         if number < 0:
             raise BadLine("id is not a number")
         if number > (EXTENDED_MAX if extended else STANDARD_MAX):
             raise BadLine(f"id is beyond {29 if extended else 11} bits")
         return number, EXTENDED if extended else 0
 
+    def _integer(self, text: str) -> int:
+        """A number of up to 12 digits; negative where it is none."""
+        try:
+            return int(text, self.base) if len(text) <= 12 else -1
+        except ValueError:
+            return -1
+
     def _bytes(self, fields: list[str], length: int) -> bytes:
         if len(fields) < length:
             raise BadLine("fewer bytes than the DLC says")
         try:
-            return bytes(int(field[:8], self.base) for field in fields[:length])
+            return bytes(self._integer(field) for field in fields[:length])
         except ValueError:
             raise BadLine("payload is not made of bytes") from None

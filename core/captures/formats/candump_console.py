@@ -41,8 +41,13 @@ from core.captures.rows import (
 )
 from core.captures.text import (
     Lines,
+    Text,
+    Words,
+    equals,
+    read_frame_words,
+    read_integer,
     read_lines,
-    read_words,
+    read_time,
     see_buses,
     share_of_lines,
     split_words,
@@ -65,22 +70,13 @@ def sniff(head: bytes) -> float:
     return share_of_lines(head, _LINE)
 
 
-def read(path: Path) -> FrameTable:
-    """Read what candump printed.
-
-    Raises:
-        CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
 def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+    """Read what candump printed, ``frames`` frames or somewhat more at a time.
 
     In one where a CSV beside the capture labels it, as all frames decide whether it does.
 
     Raises:
-        CaptureError: as :func:`read`.
+        CaptureError: if the file cannot be read or holds no frame.
     """
     buses, twin = Buses(), labelled_twin(path)
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
@@ -142,16 +138,44 @@ def _frame(match: re.Match[str]) -> Row:
 
 
 def _fast(lines: Lines, buses: Buses) -> tuple[Columns, npt.NDArray[np.bool_]]:
-    """All lines of a block, and where they are data frames in the usual spelling."""
+    """All lines of a block, and where they are frames in the usual spelling."""
     text, words = lines.text, split_words(lines)
     time, timed = within(text, *words.word(0), "()")
-    length, sized = within(text, *words.word(3), "[]")
-    id_start, id_end = words.word(2)
-    columns, good = read_words(
-        lines, words, time=time, number=(id_start, id_end), length=length, data=4
+    (start, end), sized = within(text, *words.word(3), "[]")
+    length, good = read_integer(text, start, end)
+    # candump writes the length of a CAN FD frame with two digits: [08].
+    fd = end - start == 2
+    good &= timed & sized & (words.count > 3) & (end - start <= 2)
+    length = np.where(good, length, -1)
+    remote = equals(text, *words.word(4), "remote") & equals(text, *words.word(5), "request")
+    remote &= (words.count == 6) & (length <= 8)
+    columns, good = Columns.empty(len(lines)), np.zeros(len(lines), bool)
+    if remote.any() or fd.any():
+        for is_kind, flag in ((~fd & ~remote, 0), (remote, REMOTE), (fd & ~remote, FD)):
+            rows = np.flatnonzero(is_kind)
+            part, good[rows] = _read(text, words.take(rows), length[rows], flag)
+            columns.put_rows(rows, part)
+    else:
+        columns, good = _read(text, words, length, 0)
+    columns.timestamp, fine = read_time(text, *time)
+    return columns, see_buses(text, *words.word(1), good & fine, buses, _BUS)
+
+
+def _read(
+    text: Text, words: Words, length: npt.NDArray[np.int64], flag: int
+) -> tuple[Columns, npt.NDArray[np.bool_]]:
+    """Frames of one kind: 0, ``REMOTE`` or ``FD``."""
+    start, end = words.word(2)
+    columns, good = read_frame_words(
+        text,
+        words,
+        number=(start, end),
+        length=np.where((length >= 0) & (flag == REMOTE), 0, length),
+        data=4,
+        most=64 if flag == FD else 8,
     )
-    extended = id_end - id_start == 8
-    columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
-    good &= extended | ((id_end - id_start == 3) & (columns.arbitration_id <= STANDARD_MAX))
-    good &= timed & sized & (words.count == 4 + columns.length)
-    return columns, see_buses(text, *words.word(1), good, buses, _BUS)
+    columns.length = np.maximum(length, 0).astype(np.uint8)
+    extended = end - start == 8
+    columns.flags = np.where(extended, np.uint8(EXTENDED | flag), np.uint8(flag))
+    good &= extended | ((end - start == 3) & (columns.arbitration_id <= STANDARD_MAX))
+    return columns, good & (words.count == (6 if flag == REMOTE else 4 + length))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from core.captures.formats import j1939_csv
-from core.captures.rows import Columns
+from core.captures.rows import ALL_FRAMES, Columns
 from core.errors import CaptureError
 
 
@@ -28,7 +28,7 @@ def take_labels(twin: Path, columns: Columns) -> tuple[Sequence[str], tuple[str,
         Names of the attacks, and warnings.
     """
     try:
-        labelled = j1939_csv.read(twin)
+        labelled = next(j1939_csv.read_chunks(twin, ALL_FRAMES))
     except CaptureError as error:
         return (), (f"labels beside the capture cannot be used: {error}",)
     if not np.array_equal(labelled.arbitration_id, columns.arbitration_id):

@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     FD_LENGTHS,
     STANDARD_MAX,
@@ -39,11 +38,16 @@ from core.captures.rows import (
 )
 from core.captures.text import (
     Lines,
+    Text,
+    Words,
     distinct,
+    equals,
     nothing_fast,
+    printable,
+    read_frame_words,
     read_integer,
     read_lines,
-    read_words,
+    read_time,
     see_buses,
     settings_first,
     split_words,
@@ -81,20 +85,11 @@ def sniff(head: bytes) -> float:
     return len(numbered) / max(len(body), 1)
 
 
-def read(path: Path) -> FrameTable:
-    """Read a PEAK trace; it has no labels.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a PEAK trace, ``frames`` frames or somewhat more at a time; it has no labels.
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     reader, negative = _Reader(), 0
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
@@ -171,7 +166,7 @@ class _Reader:
         return Row(timestamp, number, flags, length, exact_bytes(data, length))
 
     def fast(self, lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
-        """All lines of a block, and where they are classical data frames in the usual spelling."""
+        """All lines of a block, and where they are frames in the usual spelling."""
         text, words = lines.text, split_words(lines)
         start = words.word(0)[0]
         comment = text.characters[start] == ord(";")
@@ -179,37 +174,69 @@ class _Reader:
         if not settings_first(lines, is_setting, (words.count > 0) & ~comment, self._header):
             return nothing_fast(lines)
         place = {name: k for k, name in enumerate(self.columns)}
-        length = place.get("L", place.get("l"))
         data = len(self.columns) - 1
-        if length is None or not {"O", "I"} <= place.keys() or place.get("D") != data:
+        if not ({"L", "l"} & place.keys()) or not {"O", "I"} <= place.keys():
             return nothing_fast(lines)
-        id_start, id_end = words.word(place["I"])
-        columns, good = read_words(
-            lines,
-            words,
-            time=words.word(place["O"]),
-            number=(id_start, id_end),
-            length=words.word(length),
-            data=data,
-        )
-        columns.timestamp = columns.timestamp / 1000 + self.start
-        extended = id_end - id_start > 4
-        columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
-        good &= extended | (columns.arbitration_id <= STANDARD_MAX)
-        # Without bytes, a word behind may say that it is a remote frame.
-        good &= (columns.length > 0) | (words.count == data)
+        if place.get("D") != data:
+            return nothing_fast(lines)
+        good = printable(lines) & (words.count >= data)
         if "N" in place:
             start, end = words.word(place["N"])
             good &= read_integer(text, start, end - (text.characters[end - 1] == ord(")")))[1]
-        if "T" in place:
-            data_frame = np.zeros(len(lines), bool)
-            for kind, where in distinct(text, *words.word(place["T"]), good):
-                if _DATA.get(kind.upper()) == 0:
-                    data_frame |= where
-            good = data_frame
+        columns, fine = self._frames(text, words, place, good)
+        columns.timestamp, timed = read_time(text, *words.word(place["O"]))
+        columns.timestamp = columns.timestamp / 1000 + self.start
+        good &= fine & timed
         if "B" in place:
             good = see_buses(text, *words.word(place["B"]), good, self.buses)
         return columns, good
+
+    def _frames(
+        self, text: Text, words: Words, place: dict[str, int], where: npt.NDArray[np.bool_]
+    ) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """The frames, but for their times, of the lines ``where`` there may be some."""
+        flags = {0: where}
+        if "T" in place:
+            flags = {}
+            for kind, same in distinct(text, *words.word(place["T"]), where):
+                if kind.upper() in _DATA:
+                    flag = _DATA[kind.upper()]
+                    flags[flag] = flags.get(flag, np.zeros_like(where)) | same
+        if set(flags) == {0} and flags[0].all():
+            return self._read(text, words, place, 0)
+        columns, good = Columns.empty(len(where)), np.zeros(len(where), bool)
+        for flag, is_kind in flags.items():
+            rows = np.flatnonzero(is_kind)
+            part, good[rows] = self._read(text, words.take(rows), place, flag)
+            columns.put_rows(rows, part)
+        return columns, good
+
+    def _read(
+        self, text: Text, words: Words, place: dict[str, int], flag: int
+    ) -> tuple[Columns, npt.NDArray[np.bool_]]:
+        """Frames of one kind: 0, ``REMOTE`` or ``FD``."""
+        start, end = words.word(place.get("L", place.get("l", 0)))
+        code, good = read_integer(text, start, end)
+        good &= (end - start <= 3) & (code <= (15 if "L" in place else 64 if flag == FD else 8))
+        length = np.where(good, code, 0)
+        if "L" in place:
+            length = np.array(FD_LENGTHS)[length] if flag == FD else np.minimum(length, 8)
+        data, (start, end) = place["D"], words.word(place["I"])
+        asked = equals(text, *words.word(data), "RTR") & (words.count > data)
+        remote = asked | (flag == REMOTE)
+        columns, fine = read_frame_words(
+            text,
+            words,
+            number=(start, end),
+            length=np.where(remote, 0, length),
+            data=data,
+            most=64 if flag == FD else 8,
+        )
+        columns.length = length.astype(np.uint8)
+        extended = end - start > 4
+        columns.flags = np.where(extended, np.uint8(EXTENDED), np.uint8(0))
+        columns.flags |= np.where(remote, np.uint8(flag | REMOTE), np.uint8(flag))
+        return columns, good & fine & (extended | (columns.arbitration_id <= STANDARD_MAX))
 
     def _header(self, line: str) -> None:
         name, _, value = line.strip().partition("=")

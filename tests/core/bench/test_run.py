@@ -1,19 +1,24 @@
+import gc
 import time
 from pathlib import Path
 from typing import Any
 
+import can
 import numpy as np
 import pytest
 
 from core.bench import run as module
+from core.bench.asc_spellings import ASC_SPELLINGS
 from core.bench.libraries import LIBRARIES
 from core.bench.plain_dqn import train_plainly
 from core.bench.plain_readers import read_can_train_and_test_csv_plainly, read_candump_plainly
 from core.cache.predictions import FusionPredictionCache
 from core.captures.formats import can_train_and_test_csv, candump
+from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE
 from core.captures.readers import read_capture
 from core.config import FusionAgentConfig
 from core.fusion.reward import alpha_values
+from tests.core.captures.test_text_formats import read_noting
 from tests.core.small_dataset import recording
 
 FIGURES = (
@@ -31,8 +36,9 @@ def measured() -> Any:
     """A bench over two seconds of traffic."""
     patch = pytest.MonkeyPatch()
     with patch.context() as context:
-        context.setattr(module, "PLAIN_FRAMES", 1000)
+        context.setattr(module, "GRAPH_FRAMES", 1000)
         context.setattr(module, "LIBRARY_FRAMES", 1000)
+        context.setattr(module, "SPELLING_FRAMES", 1000)
         context.setattr(module, "PLAIN_UPDATES", 2)
         yield module.bench("cpu", duration_s=2.0, scale_frames=20_000)
 
@@ -48,6 +54,7 @@ def test_every_figure_has_its_plain_counterpart_and_ratio(measured: Any) -> None
         "can-train-and-test-parquet",
         "candump",
         *LIBRARIES,
+        *ASC_SPELLINGS,
     }
     for name in FIGURES:
         fast, plain, ratio = (
@@ -59,9 +66,9 @@ def test_every_figure_has_its_plain_counterpart_and_ratio(measured: Any) -> None
     for name, plain in measured["plain"]["parse_frames_per_s"].items():
         fast = measured["parse_frames_per_s"][name]
         assert measured["ratio"]["parse_frames_per_s"][name] == pytest.approx(fast / plain)
-        if name in LIBRARIES:
+        if name in measured["share_of_library_time"]:
             assert measured["share_of_library_time"][name] == pytest.approx(plain / fast)
-    assert set(measured["share_of_library_time"]) == set(LIBRARIES)
+    assert set(measured["share_of_library_time"]) == {*LIBRARIES, *ASC_SPELLINGS}
 
 
 @pytest.mark.slow
@@ -90,6 +97,17 @@ def test_the_best_of_several_times_counts() -> None:
 
     assert module._best_time(work) < 0.02
     assert len(ends) == 3
+
+
+def test_both_ways_are_timed_in_turns_and_the_best_time_of_each_counts() -> None:
+    turns: list[str] = []
+    clock = iter([0.0, 5.0, 10.0, 30.0, 40.0, 43.0, 50.0, 80.0])
+    fast, plain = module._best_in_turns(
+        lambda: turns.append("fast"), lambda: turns.append("plain"), 2, lambda: next(clock)
+    )
+    assert (fast, plain) == (3.0, 20.0)
+    assert turns == ["fast", "plain", "fast", "plain"]
+    assert gc.get_freeze_count() == 0
 
 
 def test_plain_readers_read_what_was_written(tmp_path: Path) -> None:
@@ -121,12 +139,39 @@ def test_what_a_library_writes_both_read(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(np.diff(read.timestamp), np.diff(frames.timestamp), atol=1.1e-5)
 
 
+@pytest.mark.parametrize("name", list(ASC_SPELLINGS))
+def test_both_read_every_spelling_of_asc(tmp_path: Path, name: str) -> None:
+    frames = recording(0, 1.0)
+    library, path = ASC_SPELLINGS[name], tmp_path / "x.asc"
+    library.write(frames, path)
+    table, slow = read_noting(path)
+    assert slow == []
+    assert len(table) == library.read(path) == len(frames)
+    assert table.format == "vector-asc"
+    assert table.skipped.counts == {}
+    elapsed = frames.timestamp - frames.timestamp[0]
+    np.testing.assert_allclose(table.timestamp, elapsed, rtol=0, atol=1.1e-6)
+    with can.LogReader(path) as messages:
+        for row, message in enumerate(messages):
+            flags = EXTENDED * message.is_extended_id | REMOTE * message.is_remote_frame
+            flags |= ERROR * message.is_error_frame | FD * message.is_fd
+            if message.is_error_frame:
+                assert table.flags[row] == ERROR
+                continue
+            if message.is_fd and message.is_remote_frame and not message.dlc:
+                flags &= ~REMOTE  # python-can takes an empty CAN FD frame for a remote one.
+            assert table.flags[row] == flags
+            assert table.arbitration_id[row] == message.arbitration_id
+            assert table.length[row] == message.dlc
+            payload = b"" if flags & REMOTE else table.payload[row, : table.length[row]].tobytes()
+            assert payload == message.data
+
+
 @pytest.mark.slow
 def test_reading_takes_less_time_than_the_library_alone(tmp_path: Path) -> None:
     """A fifth where python-can reads; the bound is far above, so that a busy machine passes."""
     frames = recording(0, 10.0)
-    for name in ("vector-blf", "vector-asc"):
-        library = LIBRARIES[name]
+    for library in (LIBRARIES["vector-blf"], LIBRARIES["vector-asc"], *ASC_SPELLINGS.values()):
         path = tmp_path / f"x{library.suffix}"
         library.write(frames, path)
         read_capture(path)

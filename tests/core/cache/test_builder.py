@@ -15,10 +15,10 @@ from core.detectors.crossfit import (
     FINAL,
     Detectors,
     DetectorStack,
-    assign_folds,
     score_capture,
     train_stack,
 )
+from core.detectors.folds import assign_folds
 from core.detectors.prepare import PreparedCapture
 from core.detectors.vgae import COMPONENTS
 from core.errors import DatasetError, JobStopped, StorageError
@@ -28,7 +28,6 @@ from tests.core.detectors.toy import CPU, Recorder, config, prepared, untrained_
 from tests.core.small_dataset import Recorder as PipelineRecorder
 from tests.core.small_dataset import SmallRun
 
-FOLDS = 3
 METADATA = {"fingerprint": {"made": "of this"}, "dataset": "toy", "protocol": "commissioned"}
 
 
@@ -49,7 +48,7 @@ def stack() -> DetectorStack:
 
 
 def build(stack: DetectorStack, some: list[PreparedCapture], path: Path) -> FusionPredictionCache:
-    builder = PredictionCacheBuilder(stack, some, FOLDS, CPU)
+    builder = PredictionCacheBuilder(stack, some, config(), CPU)
     return builder.build(path, METADATA, SilentReporter())
 
 
@@ -90,7 +89,7 @@ def test_the_file_has_the_agreed_form(stack: DetectorStack, tmp_path: Path) -> N
 def test_rows_hold_the_scores_of_their_fold(stack: DetectorStack, tmp_path: Path) -> None:
     some = captures()
     cache = build(stack, some, tmp_path / "c.arrow")
-    assigned = assign_folds([c.store.y for c in some[:3]], FOLDS)
+    assigned = assign_folds([c.store.y for c in some[:3]], config().folds)
     for number, capture in enumerate(some):
         part = cache.select(rows_of(cache, capture.key))
         fold = int(assigned[number][0]) if number < 3 else FINAL
@@ -165,7 +164,7 @@ def test_a_stop_leaves_the_old_cache(stack: DetectorStack, tmp_path: Path) -> No
     path = tmp_path / "c.arrow"
     build(stack, captures(), path)
     old = path.read_bytes()
-    builder = PredictionCacheBuilder(stack, captures()[:2], FOLDS, CPU)
+    builder = PredictionCacheBuilder(stack, captures()[:2], config(), CPU)
     with pytest.raises(JobStopped):
         builder.build(path, METADATA, StopAt(1))
     assert path.read_bytes() == old

@@ -12,7 +12,7 @@ from core.captures import arrow_io
 from core.captures.export import WRITERS, export
 from core.captures.formats import candump
 from core.captures.frame_table import EXTENDED, REMOTE, FrameTable
-from core.captures.readers import read_capture
+from core.captures.readers import READERS, read_capture
 from core.errors import CaptureError, StorageError
 from tests.core.captures.capture_strategies import Frame, frames, frames_of, table_of, write_text
 from tests.core.captures.test_arrow_io import assert_equal
@@ -22,7 +22,7 @@ from tests.core.captures.test_arrow_io import assert_equal
 def odd(tmp_path: Path) -> FrameTable:
     """A capture with all there is to lose: flags, bad lines, warnings, labels."""
     lines = ["(2.0) can0 123#11 1\tFalse", "noise é", "(1.0) can0 123##111", "(3.0) can0 123#R2"]
-    return candump.read(write_text(tmp_path / "odd.log", lines))
+    return READERS[candump.NAME].read(write_text(tmp_path / "odd.log", lines))
 
 
 @pytest.mark.parametrize("ending", [".arrow", ".parquet"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.captures import readers, text
-from core.captures.formats import canhacker, gvret
+from core.captures.formats import canhacker, csv_columns, gvret
 from core.captures.formats.canhacker import Clock
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.readers import READERS, read_capture
@@ -83,7 +83,9 @@ def test_blocks_of_any_size_read_the_same(
 
 
 TEXT_MODULES = [
-    module for module in vars(readers).values() if getattr(module, "read_lines", None) is not None
+    module
+    for module in (csv_columns, *vars(readers).values())
+    if getattr(module, "read_lines", None) is not None
 ]
 
 
@@ -103,6 +105,7 @@ def read_slowly(path: Path, format: str | None = None) -> FrameTable:
 def assert_same(left: FrameTable, right: FrameTable) -> None:
     """Compare all that was read."""
     assert frames_of(left) == frames_of(right)
+    assert left.payload.shape == right.payload.shape
     assert left.attack.tolist() == right.attack.tolist()
     for name in ("attack_names", "labelled", "time", "skipped", "warnings"):
         assert getattr(left, name) == getattr(right, name), name
@@ -116,6 +119,11 @@ USUAL = {
         " (000.536)  can0  18FCF200   [2]  01 02",
         " (012.5)  can1  123   [0]",
         " (1.5)  can0  7FF   [1]  aB ",
+        " (1.6)  can0  123   [2]  remote request",
+        " (1.7)  can0  00000123   [8]  remote request",
+        " (1.8)  can0  123  [12]  00 11 22 33 44 55 66 77 88 99 AA BB",
+        " (1.9)  can0  18FCF200  [02]  01 FF",
+        " (2.0)  can0  18FCF200  [64]" + " 01" * 64,
     ),
     "canhacker-trc": (
         "58,876 070      2 01 02 comment",
@@ -157,6 +165,13 @@ USUAL = {
     "peak-trc": (
         "      1     17535.500 DT 1  00000100 Tx -  2    01 02",
         "      2)     17536 dt 2  0100 Rx -  0",
+        "      3     17540.500 RR 1      0704 Rx -  1",
+        "      3     17540.500 RR 1  00000704 Rx -  15    what is asked for",
+        "      3     17540.500 DT 1      0704 Rx -  12    RTR",
+        "      4     17541.500 FD 1      0704 Rx -  9    01 02 03 04 05 06 07 08 01 02 03 04",
+        "      4     17541.500 FB 1      0704 Rx -  8    01 02 03 04 05 06 07 08",
+        "      4     17541.500 FB 1      0704 Tx -  15   " + " 01" * 64,
+        "      5     17541.500 DT 1      0704 Rx -  11    01 02 03 04 05 06 07 08",
     ),
     "vector-asc": (
         "   3.098426 1  18EBFF00x       Rx   d 2 01 02  Length = 273910",
@@ -175,9 +190,8 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("name", list(SAMPLES))
-def test_usual_lines_are_read_in_columns(tmp_path: Path, name: str) -> None:
-    path = write_text(tmp_path / "capture.txt", [*HEADERS[name], *USUAL[name]])
+def read_noting(path: Path, format: str | None = None) -> tuple[FrameTable, list[str]]:
+    """Read a capture, and tell the frames that were not read in columns."""
     slow: list[str] = []
 
     def read_lines(
@@ -193,7 +207,13 @@ def test_usual_lines_are_read_in_columns(tmp_path: Path, name: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for module in TEXT_MODULES:
             patch.setattr(module, "read_lines", read_lines)
-        table = read_capture(path, name)
+        return read_capture(path, format), slow
+
+
+@pytest.mark.parametrize("name", list(SAMPLES))
+def test_usual_lines_are_read_in_columns(tmp_path: Path, name: str) -> None:
+    path = write_text(tmp_path / "capture.txt", [*HEADERS[name], *USUAL[name]])
+    table, slow = read_noting(path, name)
     assert slow == []
     assert len(table) == len(USUAL[name])
     assert_same(table, read_slowly(path, name))
@@ -227,10 +247,15 @@ def test_damaged_lines_read_the_same_in_columns_and_one_by_one(
     )
     found = data.draw(st.lists(lines, min_size=1, max_size=12))
     path = write_text(scratch / f"both-{name}", [*HEADERS[name], *found])
+    assert_both_ways_agree(path, name)
+
+
+def assert_both_ways_agree(path: Path, format: str) -> None:
+    """Compare what is read in columns with what is read line by line, or the two refusals."""
     readings: list[Any] = []
     for read in (read_capture, read_slowly):
         try:
-            readings.append(read(path, name))
+            readings.append(read(path, format))
         except CaptureError as refused:
             readings.append(str(refused))
     if isinstance(readings[0], str):
@@ -293,7 +318,7 @@ def gvret_file(path: Path, times: list[str]) -> Path:
     ],
 )
 def test_gvret_times(tmp_path: Path, times: list[str], seconds: list[float], said: str) -> None:
-    table = gvret.read(gvret_file(tmp_path / "x.csv", times))
+    table = READERS[gvret.NAME].read(gvret_file(tmp_path / "x.csv", times))
     assert table.timestamp.tolist() == seconds
     assert said in " ".join(table.warnings)
     assert bool(table.warnings) == bool(said)
@@ -301,7 +326,7 @@ def test_gvret_times(tmp_path: Path, times: list[str], seconds: list[float], sai
 
 def test_old_header_of_gvret_without_direction_and_with_dlc(tmp_path: Path) -> None:
     lines = ["Time Stamp,ID,Extended,Bus,DLC,D1,D2", "1000,00000100,false,0,2,0A,0B"]
-    assert frames_of(gvret.read(write_text(tmp_path / "x.csv", lines))) == [
+    assert frames_of(READERS[gvret.NAME].read(write_text(tmp_path / "x.csv", lines))) == [
         (0.001, 0x100, 0, 2, b"\x0a\x0b", 0)
     ]
 
@@ -358,7 +383,8 @@ def test_relative_times_of_asc_are_added_up(tmp_path: Path) -> None:
 )
 def test_versions_of_trc(tmp_path: Path, version: str, line: str, expected: tuple) -> None:
     header = [] if version == "1.0" else [f";$FILEVERSION={version}"]
-    table = read_capture(write_text(tmp_path / "x.trc", [";####", *header, line]))
+    table, slow = read_noting(write_text(tmp_path / "x.trc", [";####", *header, line]))
+    assert slow == []
     (frame,) = frames_of(table)
     assert frame[1:] == expected[1:]
     assert frame[0] == pytest.approx(expected[0], rel=1e-15)

@@ -14,6 +14,7 @@ import pytest
 from core.cli.benchmark import SPLITS
 from core.cli.main import main
 from core.config import FusionConfig, override
+from core.errors import DatasetError
 from core.evaluation import benchmark
 from core.evaluation.rearrange import ARRANGEMENTS
 from core.evaluation.scenario import METHODS
@@ -176,6 +177,22 @@ def test_changed_code_makes_everything_anew(
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["in_sample"] == []
     assert {row["arrangement"] for row in again["rows"]} == {"given"}
+
+
+def test_seeds_are_for_the_folders_as_given(
+    made: Made, workspace_of_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def no_runs(parts: list[benchmark.Part], *rest: object) -> list[DatasetError]:
+        asked.extend((part.arrangement, part.config.training.seed) for part in parts)
+        return [DatasetError("not made") for _ in parts]
+
+    monkeypatch.setattr(benchmark, "_all_runs", no_runs)
+    options = ("--protocol", "commissioned", "--seeds", "4,2", "--device", "cpu")
+    assert call(made.dataset, "--out", tmp_path / "r.md", *options) == 2
+    assert {seed for arrangement, seed in asked if arrangement == "given"} == {4, 2}
+    assert {seed for arrangement, seed in asked if arrangement != "given"} == {4}
 
 
 @pytest.mark.slow

@@ -57,3 +57,15 @@ def test_captures_may_be_read_side_by_side(mine: Path, capsys: pytest.CaptureFix
 def test_an_unknown_name_is_one_line(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datasets", "yours"]) == 2
     assert "demo, mine" in capsys.readouterr().err
+
+
+def test_a_folder_is_imported_under_a_name(
+    mine: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["datasets", "copy", "--import", str(mine)]) == 0
+    assert "train_01/a.log" in capsys.readouterr().out
+    assert (workspace.datasets / "copy" / "test_01" / "a.log").is_file()
+    assert main(["datasets", "copy", "--import", str(mine)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["datasets", "--import", str(mine)]) == 2
+    assert "expected a NAME" in capsys.readouterr().err

@@ -60,11 +60,18 @@ def test_everything_is_written(
     assert np.load(out / "fusion_policy.npy").shape == (50, 50)
     assert len(pd.read_feather(out / "policy_map.arrow")) == 2500
     assert pd.read_feather(out / "policy_map.arrow")["windows"].sum() == 2000
+    epochs = pd.read_feather(out / "policy_epochs.arrow")
+    assert epochs["epoch"].tolist() == list(range(len(epochs)))
+    assert epochs["alpha"].map(len).unique().tolist() == [2500]
     assert (out / "logs" / "fusion_scores" / "version_0" / "metrics.csv").is_file()
     assert (out / "checkpoints" / "last.ckpt").is_file()
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "fusion" in printed.err
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert command("--scores", scores_file, "--out", out) == 2
+    assert "holds summary.json of an earlier run" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
 def test_one_class_is_trained_and_said(
@@ -111,6 +118,31 @@ def test_unknown_preset_and_seed_out_of_range_are_refused(
     assert "fusion_demo" in capsys.readouterr().err
     assert command(*arguments, "--seed", "-1") == 2
     assert "seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("agent.epsilon=1.5", "epsilon: expected a value from 0.0 to 1.0, got 1.5"),
+        ("agent.miss_cost=-1", "miss_cost: expected a value from 0.0"),
+        ("agent.state=[anomaly,speed]", "the prediction cache has no 'speed'; it has anomaly"),
+        ("agent.reward_function=nowhere:f", "cannot be imported"),
+        ("agent.costs=1", "no setting 'costs'; it has"),
+        ("training.resume_from=gone.ckpt", "no checkpoint at gone.ckpt"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_and_nothing_is_written(
+    scores_file: Path,
+    tmp_path: Path,
+    override: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command("--scores", scores_file, "--out", tmp_path / "out", override) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unwritable_output_is_refused_before_training(

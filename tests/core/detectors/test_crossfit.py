@@ -1,3 +1,4 @@
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -5,23 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy.special import logit
 
-from core.captures.rehearsal import KINDS
+from core.captures.rehearsal import KINDS, WITHHELD
 from core.config import WindowConfig
+from core.detectors.calibration import clean_thresholds, fit_logistic
 from core.detectors.checkpoint import save_detector, weights_hash
 from core.detectors.crossfit import (
     FINAL,
     Detectors,
     DetectorStack,
-    assign_folds,
-    folds_of,
+    Scores,
     score_capture,
     train_stack,
 )
+from core.detectors.folds import assign_folds, folds_of
 from core.detectors.prepare import PreparedCapture, prepare_capture
-from core.detectors.scoring import clean_thresholds
 from core.errors import CheckpointError, DatasetError
 from core.graphs.build import build_graphs
 from core.graphs.rehearsed import Rehearsal
@@ -34,71 +34,6 @@ from tests.core.detectors.toy import (
     untrained_gat,
     untrained_vgae,
 )
-
-
-def label(windows: int, *attacked: int) -> np.ndarray:
-    y = np.zeros(windows, np.uint8)
-    y[list(attacked)] = 1
-    return y
-
-
-def attacks_outside(folds: list[np.ndarray], labels: list[np.ndarray]) -> list[int]:
-    """Attacked windows that each fold leaves for training."""
-    fold, y = np.concatenate(folds), np.concatenate(labels)
-    return [int(y[fold != n].sum()) for n in range(int(fold.max()) + 1)]
-
-
-@given(
-    attacked=st.lists(st.booleans(), min_size=1, max_size=12).filter(lambda a: sum(a) >= 2),
-    folds=st.integers(2, 6),
-)
-def test_every_fold_leaves_attacks_to_learn_from(attacked: list[bool], folds: int) -> None:
-    labels = [label(7, 3) if has_attack else label(5) for has_attack in attacked]
-    assigned = assign_folds(labels, folds)
-    assert [len(a) for a in assigned] == [len(y) for y in labels]
-    assert all(len(np.unique(a)) == 1 for a in assigned)  # whole captures
-    assert set(np.concatenate(assigned)) == set(range(min(folds, sum(attacked))))
-    assert min(attacks_outside(assigned, labels)) > 0
-    for kind in (True, False):
-        # Dealt out in turn: no fold has two more captures of a kind than another.
-        numbers = [int(a[0]) for a, has in zip(assigned, attacked, strict=True) if has is kind]
-        counts = [numbers.count(n) for n in range(min(folds, sum(attacked)))]
-        assert max(counts) - min(counts) <= 1
-
-
-def test_a_single_attacked_capture_is_cut_in_its_attacks() -> None:
-    labels = [label(10), label(20, 12, 13, 14, 15), label(7)]
-    first, second, third = assign_folds(labels, 4)
-    assert first.tolist() == [0] * 5 + [1] * 5
-    assert second.tolist() == [0] * 14 + [1] * 6
-    assert third.tolist() == [0] * 3 + [1] * 4
-    assert attacks_outside([first, second, third], labels) == [2, 2]
-
-
-@given(windows=st.integers(4, 60), data=st.data())
-def test_both_halves_of_the_only_capture_hold_both_classes(
-    windows: int, data: st.DataObject
-) -> None:
-    rows = data.draw(st.sets(st.integers(0, windows - 1), min_size=2, max_size=windows - 2))
-    y = label(windows, *rows)
-    (fold,) = assign_folds([y], 4)
-    for value in (0, 1):
-        part = fold[y == value]
-        assert set(part) == {0, 1}
-        assert (np.diff(part) >= 0).all()  # whole stretches of time
-
-
-def test_an_attack_to_the_end_of_the_only_capture() -> None:
-    (fold,) = assign_folds([label(10, 6, 7, 8, 9)], 4)
-    assert fold.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1, 1]
-
-
-def test_without_attacks_captures_are_dealt_out() -> None:
-    labels = [label(4)] * 5
-    numbers = [int(a[0]) for a in assign_folds(labels, 3)]
-    assert sorted(numbers.count(n) for n in range(3)) == [1, 2, 2]
-    assert [int(a[0]) for a in assign_folds(labels[:2], 4)] == [1, 0]
-    assert assign_folds(labels[:1], 4)[0].tolist() == [0, 0, 1, 1]
 
 
 def captures() -> list[PreparedCapture]:
@@ -124,12 +59,20 @@ def test_final_detectors_and_one_pair_per_fold(stack: DetectorStack) -> None:
     assert stack.of(1) is stack.folds[1]
 
 
-def test_a_fold_is_blind_to_its_captures(stack: DetectorStack) -> None:
-    """What is in the captures of a fold changes all detectors but that fold's."""
+COMMON = ("thresholds", "component_usual", "odds_usual", "slope", "border")
+
+
+def test_a_fold_is_blind_to_its_captures() -> None:
+    """What is in the captures of a fold changes all detectors but that fold's.
+
+    But for the number of epochs, which all folds choose together: here it is one.
+    """
+    settings = config(**{"vgae.epochs": 1, "gat.epochs": 1})
+    stack = train_stack(captures(), settings, CPU, Recorder())
     assigned = [int(a[0]) for a in assign_folds([c.store.y for c in captures()], 3)]
     changed = captures()
     changed[2] = prepared("train_02/attack-a", attacked=slice(20, 50), seed=77)
-    other = train_stack(changed, config(), CPU, Recorder())
+    other = train_stack(changed, settings, CPU, Recorder())
     for number in range(2):
         same = []
         for one, two in zip(
@@ -139,26 +82,58 @@ def test_a_fold_is_blind_to_its_captures(stack: DetectorStack) -> None:
         ):
             assert one is not None
             assert two is not None
-            # All but the thresholds, which come from the clean windows of every fold.
+            # All but what the captures that every fold left out say.
             names = [name for name, _ in one.named_parameters()]
-            names += [n for n, _ in one.named_buffers() if n != "thresholds"]
+            names += [n for n, _ in one.named_buffers() if n not in COMMON]
             values, others = one.state_dict(), two.state_dict()
             same.append(all((values[n] == others[n]).all() for n in names))
         assert same == [number == assigned[2]] * 2
 
 
-def test_thresholds_come_from_clean_windows_not_trained_on(stack: DetectorStack) -> None:
+def unseen_by(stack: DetectorStack, without: int) -> list[tuple[Scores, PreparedCapture]]:
+    """Scores of training captures by the fold that left each out; those of one fold left aside."""
     some = captures()
-    assigned = assign_folds([c.store.y for c in some], 3)
-    distance, experience = [], []
-    for capture, fold in zip(some, assigned, strict=True):
-        scores = score_capture(stack.folds[int(fold[0])], capture, CPU)
-        clean = capture.store.y[scores.windows] == 0
-        distance.append(scores.deviation[clean])
-        experience.append(capture.experience[clean])
-    expected = clean_thresholds(np.concatenate(distance), np.concatenate(experience))
-    for detectors in (stack.final, *stack.folds):
-        np.testing.assert_allclose(detectors.vgae.thresholds, expected, rtol=1e-5)
+    assigned = [int(a[0]) for a in assign_folds([c.store.y for c in some], 3)]
+    return [
+        (score_capture(stack.folds[fold], capture, CPU), capture)
+        for capture, fold in zip(some, assigned, strict=True)
+        if fold != without
+    ]
+
+
+def with_spread(stack: DetectorStack, of: Detectors) -> DetectorStack:
+    """The folds' detectors with the usual spreads of one pair."""
+    folds = copy.deepcopy(stack.folds)
+    for pair in folds:
+        pair.vgae.component_usual.copy_(of.vgae.component_usual)
+        assert pair.gat is not None
+        assert of.gat is not None
+        pair.gat.odds_usual.copy_(of.gat.odds_usual)
+        # So that the probability gives the departure away.
+        pair.gat.slope.fill_(0.1)
+        pair.gat.border.fill_(0.0)
+    return DetectorStack(stack.final, folds)
+
+
+@pytest.mark.parametrize("number", [FINAL, 0, 1])
+def test_no_capture_decides_about_its_own_scores(stack: DetectorStack, number: int) -> None:
+    """Thresholds and mapping come from windows not trained on: for the final detectors from all,
+    for those of a fold from what the other folds left out."""
+    calibrated = stack.of(number)
+    seen = unseen_by(with_spread(stack, calibrated), number)
+    clean = [capture.store.y[scores.windows] == 0 for scores, capture in seen]
+    expected = clean_thresholds(
+        np.concatenate([s.deviation[c] for (s, _), c in zip(seen, clean, strict=True)]),
+        np.concatenate([k.experience[c] for (_, k), c in zip(seen, clean, strict=True)]),
+        np.concatenate([s.deviation[~c] for (s, _), c in zip(seen, clean, strict=True)]),
+    )
+    np.testing.assert_allclose(calibrated.vgae.thresholds, expected, rtol=1e-4)
+    departure = np.concatenate([10 * logit(scores.gat_prob) for scores, _ in seen])
+    label = np.concatenate([capture.store.y[scores.windows] for scores, capture in seen])
+    slope, border = fit_logistic(departure, label)
+    assert calibrated.gat is not None
+    assert float(calibrated.gat.slope) == pytest.approx(slope, rel=0.05)
+    assert float(calibrated.gat.border) == pytest.approx(border, rel=0.02)
 
 
 def test_commissioning_windows_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,9 +141,9 @@ def test_commissioning_windows_are_not_trained_on(monkeypatch: pytest.MonkeyPatc
 
     seen: list[np.ndarray] = []
 
-    def spy(graphs: object, train: np.ndarray, validation: np.ndarray, *rest: object) -> object:
-        seen.append(np.concatenate([train, validation]))
-        return fit(graphs, train, validation, *rest)  # type: ignore[arg-type]
+    def spy(graphs: object, train: np.ndarray, held: np.ndarray, *rest: object) -> object:
+        seen.append(np.concatenate([train, held]))
+        return fit(graphs, train, held, *rest)  # type: ignore[arg-type]
 
     fit = module.fit_vgae
     monkeypatch.setattr(module, "fit_vgae", spy)
@@ -179,7 +154,8 @@ def test_commissioning_windows_are_not_trained_on(monkeypatch: pytest.MonkeyPatc
     for windows in seen:
         assert not commissioning[windows].any()
         assert not attacked[windows].any()
-    assert len(seen[0]) == (~attacked & ~commissioning).sum()
+    # What a fold is trained on and what it left out is all there is; the final ones come last.
+    assert [len(windows) for windows in seen] == [(~attacked & ~commissioning).sum()] * 3
 
 
 @pytest.mark.parametrize(("stride", "apart"), [(20, 2), (10, 2), (4, 5)])
@@ -194,12 +170,11 @@ def test_halves_of_a_capture_share_no_frame(
     )
 
     def spied(name: str, fit: Callable[..., object]) -> Callable[..., object]:
-        def spy(graphs: object, train: np.ndarray, validation: np.ndarray, *rest: object) -> object:
-            seen[name].append(np.concatenate([train, validation]))
-            # Nor do the windows that the epoch is picked by and those that are trained on.
-            distance = np.abs(train[:, None] - validation[None, :])
-            assert (distance > settings.window.overlap).all()
-            return fit(graphs, train, validation, *rest)
+        def spy(graphs: object, train: np.ndarray, held: np.ndarray, *rest: object) -> object:
+            seen[name].append(train)
+            # The windows that epochs are judged by are the other half, or none.
+            assert not len(held) or (np.abs(train[:, None] - held[None, :]) >= apart).all()
+            return fit(graphs, train, held, *rest)
 
         return spy
 
@@ -212,14 +187,8 @@ def test_halves_of_a_capture_share_no_frame(
     for number in (0, 1):
         scored = np.flatnonzero(fold == number)
         for name, wanted in (("fit_vgae", label == 0), ("fit_gat", label >= 0)):
-            trained = seen[name][number + 1]
-            distance = np.abs(trained[:, None] - scored[None, :])
-            assert distance.min() >= apart
-            # All others are used, but for those between training and validation.
             usable = (fold != number) & wanted & far(scored, label, apart)
-            assert np.isin(trained, np.flatnonzero(usable)).all()
-            assert len(trained) > usable.sum() / 2
-            assert stride < 20 or len(trained) == usable.sum()
+            assert seen[name][number].tolist() == np.flatnonzero(usable).tolist()
 
 
 def far(scored: np.ndarray, label: np.ndarray, apart: int) -> np.ndarray:
@@ -240,7 +209,7 @@ def test_without_attacks_there_is_no_gat() -> None:
     assert [d.gat for d in stack.folds] == [None, None]
     assert not any(step.startswith("gat") for step, _ in recorder.points)
     told = [message.split(":")[0] for message in recorder.messages]
-    assert told == ["GAT", "GAT fold 1", "GAT fold 2"]
+    assert told == ["GAT fold 1", "GAT fold 2", "GAT"]
     assert all("no attacked window to learn from" in message for message in recorder.messages)
     scores = score_capture(stack.final, captures()[2], CPU)
     assert (scores.gat_prob == 0.5).all()
@@ -318,32 +287,8 @@ def test_a_damaged_stack_is_refused(stack: DetectorStack, tmp_path: Path, damage
 
 def rehearsed(kind: str, of: str, half: int = 0, seed: int = 0) -> PreparedCapture:
     capture = prepared(f"train_rehearsed/{kind} on {of}", attacked=slice(30, 50), seed=seed)
-    return replace(capture, rehearsal=Rehearsal(of, kind, half, 0))
-
-
-def test_a_rehearsal_goes_with_the_traffic_it_was_acted_out_on() -> None:
-    some = [
-        prepared("train_01/a", seed=1),
-        prepared("train_01/b", seed=2),
-        prepared("train_02/c", attacked=slice(30, 45), seed=3),
-        rehearsed("DoS", "train_01/a"),
-        rehearsed("replay", "train_01/b", half=1),
-    ]
-    assigned = [set(fold.tolist()) for fold in folds_of(some, 4)]
-    assert assigned[3] == assigned[0]
-    assert assigned[4] == assigned[1]
-    # One capture holds attacks, but none is cut: attacks are rehearsed.
-    assert [len(fold) for fold in assigned] == [1] * 5
-    assert assigned[0] != assigned[1]
-
-
-def test_rehearsals_on_an_only_capture_go_with_its_halves() -> None:
-    some = [prepared("train_01/a"), *(rehearsed("DoS", "train_01/a", half) for half in (0, 1))]
-    base, first, second = folds_of(some, 4)
-    assert base[0] == 0
-    assert base[-1] == 1
-    assert set(first) == {0}
-    assert set(second) == {1}
+    taught = kind not in WITHHELD
+    return replace(capture, rehearsal=Rehearsal(of, kind, half, 0, taught))
 
 
 def test_a_fold_leaves_out_kinds_of_attack_and_no_vgae_learns_from_rehearsals(
@@ -366,7 +311,7 @@ def test_a_fold_leaves_out_kinds_of_attack_and_no_vgae_learns_from_rehearsals(
 
     def spied(name: str, fit: Callable[..., object]) -> Callable[..., object]:
         def spy(graphs: object, train: np.ndarray, held: np.ndarray, *rest: object) -> object:
-            owner = np.searchsorted(start, np.concatenate([train, held]), side="right") - 1
+            owner = np.searchsorted(start, train, side="right") - 1
             seen[name].append(set(owner.tolist()))
             return fit(graphs, train, held, *rest)
 
@@ -376,15 +321,15 @@ def test_a_fold_leaves_out_kinds_of_attack_and_no_vgae_learns_from_rehearsals(
         monkeypatch.setattr(module, name, spied(name, getattr(module, name)))
     settings = config(**{"gat.epochs": 1, "vgae.epochs": 1})
     stack = train_stack(some, settings, CPU, Recorder())
-    folds = [int(fold[0]) for fold in folds_of(some, settings.folds)]
+    folds = [int(fold[0]) for fold in folds_of(some, settings)]
     assert sorted(folds[:2]) == [0, 1]
-    assert seen["fit_vgae"][0] == {0, 1}
-    assert seen["fit_gat"][0] == {0, 1, 2, 3, 4, 5}
+    assert seen["fit_vgae"][-1] == {0, 1}
+    assert seen["fit_gat"][-1] == {0, 1, 2, 3, 4, 5}
     for number in (0, 1):
         kept = {n for n, fold in enumerate(folds[:6]) if fold != number}
-        assert seen["fit_vgae"][number + 1] == kept & {0, 1}
+        assert seen["fit_vgae"][number] == kept & {0, 1}
         unheard = {2, 3} if number == KINDS.index("DoS") % 2 else {4, 5}
-        assert seen["fit_gat"][number + 1] == kept - unheard
+        assert seen["fit_gat"][number] == kept - unheard
     assert all(detectors.gat is not None for detectors in (stack.final, *stack.folds))
 
 
@@ -395,11 +340,11 @@ def test_what_is_taught_of_a_rehearsal() -> None:
     assert store.attacked_share[:2].tolist() == [0, np.float32(0.01)]
     settings = config(protocol="zero-shot")
 
-    def taught(kind: str) -> list[int]:
-        rehearsal = Rehearsal("train_01/a", kind, 0, 0) if kind else None
+    def taught(for_gat: bool | None) -> list[int]:
+        rehearsal = None if for_gat is None else Rehearsal("train_01/a", "DoS", 0, 0, for_gat)
         return prepare_capture("train/x", store, settings, rehearsal).taught.tolist()
 
     everything = list(range(len(store)))
-    assert taught("DoS") == [n for n in everything if n != 1]
-    assert taught("masquerade") == []
-    assert taught("") == everything
+    assert taught(True) == [n for n in everything if n != 1]
+    assert taught(False) == []
+    assert taught(None) == everything

@@ -123,6 +123,11 @@ def test_a_planted_anomaly_is_found_and_named(
         missed = found[~found["present"]]
         assert missed["arbitration_id"].tolist() == [TARGET]
     assert found["contribution"].sum() == pytest.approx(1)
+    # By itself, too, the culprit is anomalous; what the others do is usual.
+    # Of a missing id, no more than four frames fail to come in so short a window.
+    assert first["anomaly_score"] > (0.5 if present else 0.2)
+    others = found[~found["arbitration_id"].isin([culprit, TARGET])]
+    assert (others["anomaly_score"] < 0.5).mean() >= 0.8
 
 
 def test_an_id_that_woke_up_late_is_missed_all_the_same() -> None:
@@ -354,6 +359,10 @@ def test_against_a_plain_loop(protocol: str) -> None:
             value = expected[int(found.arbitration_id[row])]
             np.testing.assert_allclose(found.evidence[row], value, rtol=2e-3, atol=2e-4)
             assert found.contribution[row] == pytest.approx(value.sum() / total, abs=1e-3)
+            against = value[:2].sum()
+            assert found.anomaly_score[row] == pytest.approx(
+                against / (against + np.log(1000)), abs=1e-3
+            )
 
 
 class LinearGAT(GraphModel):
@@ -437,6 +446,7 @@ def test_directions_are_put_in_words() -> None:
         rank=np.ones(3, np.int64),
         present=np.ones(3, bool),
         contribution=np.ones(3),
+        anomaly_score=np.ones(3),
         evidence=evidence,
         higher=higher,
     )

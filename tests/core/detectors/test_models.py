@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from core.detectors.graph_model import CLIP
-from core.detectors.vgae import COMPONENTS
+from core.detectors.vgae import COMPONENTS, FRAME_SHARE
 from core.graphs.tensors import EDGE_CHANNELS, NODE_CHANNELS, WINDOW_CHANNELS
 from tests.core.detectors.toy import (
     GAT_CONFIG,
@@ -70,6 +70,10 @@ def test_components_equal_a_loop_over_graphs() -> None:
         errors = {
             "node_mean": out.node[nodes].mean(),
             "node_max": out.node[nodes].max(),
+            "frame_mean": sum(
+                share * error
+                for share, error in zip(batch.x[nodes, FRAME_SHARE], out.node[nodes], strict=True)
+            ),
             "edge_mean": out.edge[edges].mean(),
             "edge_max": out.edge[edges].max(),
             "link": out.link[edges].mean(),

@@ -3,102 +3,17 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from core.captures.frame_table import FrameTable
+from core.detectors.calibration import Logistic, anomaly_score, center_and_spread, deviation
 from core.detectors.crossfit import Detectors, Scores, score_capture
 from core.detectors.prepare import prepare_capture
-from core.detectors.scoring import (
-    anomaly_score,
-    attack_log_odds,
-    calibrate,
-    center_and_spread,
-    clean_thresholds,
-    deviation,
-    error_components,
-    probability,
-    stage,
-)
-from core.detectors.vgae import COMPONENTS, EXPERIENCE
+from core.detectors.scoring import attack_log_odds, error_components
+from core.detectors.vgae import COMPONENTS
 from core.graphs.build import build_graphs
 from core.graphs.tensors import GraphTensors
 from tests.core.detectors.toy import CPU, config, random_graphs, untrained_gat, untrained_vgae
 from tests.core.graphs.captures import random_capture
-
-
-def test_deviation_by_hand() -> None:
-    components = np.array([[1.0, 5.0], [4.0, 5.0], [1.0, -50.0], [2.0, 6.0]])
-    found = deviation(components, center=np.array([1.0, 5.0]), spread=np.array([1.0, 0.5]))
-    # Only excess counts: 3 and 0; 0 and (far below) 0; 1 and 2.
-    np.testing.assert_allclose(found, [0, 3 / np.sqrt(2), 0, np.sqrt((1 + 4) / 2)])
-
-
-def test_score_is_a_half_at_the_threshold() -> None:
-    found = anomaly_score(np.array([0.0, 1.5, 3.0, 6.0]), np.full(4, 3.0))
-    np.testing.assert_allclose(found, [0, 0.2, 0.5, 0.8])
-
-
-@given(
-    distance=arrays(float, 20, elements=st.floats(0, 1e6)),
-    threshold=st.floats(1e-6, 1e6),
-)
-def test_score_is_monotone_and_within_0_and_1(distance: np.ndarray, threshold: float) -> None:
-    distance.sort()
-    score = anomaly_score(distance, np.full(20, threshold))
-    assert (score >= 0).all()
-    assert (score <= 1).all()
-    assert (np.diff(score) >= 0).all()
-    np.testing.assert_array_equal(score[distance >= threshold] >= 0.5, True)
-    np.testing.assert_array_equal(score[distance < threshold * (1 - 1e-9)] < 0.5, True)
-
-
-def test_center_and_spread_are_median_and_mad() -> None:
-    components = np.array([[0.0], [1.0], [2.0], [3.0], [1000.0]])
-    center, spread = center_and_spread(components)
-    assert center == [2.0]
-    assert spread == pytest.approx([1.4826 * 1 + 0.05])
-
-
-def test_threshold_leaves_one_in_a_hundred_above() -> None:
-    distance = np.random.default_rng(0).permutation(np.arange(2000.0))
-    thresholds = clean_thresholds(distance, np.full(2000, 1000))
-    assert thresholds.shape == (len(EXPERIENCE),)
-    assert len(np.unique(thresholds)) == 1  # the other stages have no windows of their own
-    assert (distance > thresholds[0]).sum() == 20
-    assert (clean_thresholds(np.zeros(5), np.arange(5)) > 0).all()
-
-
-def test_stage_by_hand() -> None:
-    assert EXPERIENCE[:4] == (0, 5, 10, 20)
-    assert stage(np.array([0, 4, 5, 9, 10, 199, 200, 10**6])).tolist() == [0, 0, 1, 1, 2, 5, 6, 6]
-
-
-def test_thresholds_follow_experience_and_never_rise() -> None:
-    rng = np.random.default_rng(0)
-    experience = np.repeat(EXPERIENCE, 100)
-    height = np.repeat([9.0, 5.0, 7.0, 3.0, 2.0, 1.0, 1.0], 100)
-    thresholds = clean_thresholds(height + 0.1 * rng.random(700), experience)
-    np.testing.assert_allclose(thresholds, [9.1, 7.1, 7.1, 3.1, 2.1, 1.1, 1.1], atol=0.01)
-    # Nineteen windows are too few for a threshold of their own: all windows give it.
-    few = np.concatenate([np.zeros(19, int), np.full(1000, 300)])
-    thresholds = clean_thresholds(np.where(few == 0, 99.0, 1.0), few)
-    np.testing.assert_allclose(thresholds[0], np.quantile(np.where(few == 0, 99.0, 1.0), 0.99))
-    np.testing.assert_allclose(thresholds[-1], 1.0)
-
-
-def test_probability_does_not_overflow() -> None:
-    found = probability(np.array([-1e4, -1.0, 0.0, 1.0, 1e4]))
-    np.testing.assert_allclose(found, [0, 1 / (1 + np.e), 0.5, np.e / (1 + np.e), 1])
-
-
-def test_a_calibrated_model_finds_the_median_window_normal() -> None:
-    graphs, vgae = random_graphs(), untrained_vgae()
-    components = error_components(vgae, graphs)
-    calibrate(vgae, components)
-    np.testing.assert_allclose(vgae.component_center, np.median(components, 0), rtol=1e-5)
-    assert (vgae.component_spread > 0).all()
 
 
 @pytest.mark.parametrize("batch", [1, 40, 10**6])
@@ -191,15 +106,40 @@ def test_commissioning_windows_are_reference_and_not_scored() -> None:
     store = build_graphs(random_capture(1200, 9, seed=4), settings.window)
     capture = prepare_capture("test_/x", store, settings)
     vgae = untrained_vgae()
+    vgae.component_usual.copy_(torch.linspace(0.5, 4, len(COMPONENTS)))
     found = score_capture(Detectors(vgae, None), capture, CPU)
     assert found.windows.tolist() == list(range(12, 60))
     assert (found.gat_prob == 0.5).all()
     graphs = GraphTensors.join([(capture.store, capture.relative)])
     components = error_components(vgae, graphs)
     center, spread = center_and_spread(components[:12])
-    expected = deviation(components[12:], center, spread)
-    np.testing.assert_allclose(found.deviation, expected)
-    np.testing.assert_allclose(found.anomaly_score, anomaly_score(expected, np.ones(48)))
+    usual = np.linspace(0.5, 4, len(COMPONENTS))
+    expected = deviation(components[12:], center, np.sqrt(spread * usual))
+    np.testing.assert_allclose(found.deviation, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.anomaly_score, anomaly_score(expected, np.ones(48)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("protocol", ["zero-shot", "commissioned"])
+def test_log_odds_are_taken_relative_to_the_reference(protocol: str) -> None:
+    settings = config(protocol=protocol, profile_windows=12)
+    store = build_graphs(random_capture(1200, 9, seed=4), settings.window)
+    capture = prepare_capture("test_/x", store, settings)
+    gat = untrained_gat()
+    odds = attack_log_odds(gat, GraphTensors.join([(capture.store, capture.relative)]))
+    plain = score_capture(Detectors(untrained_vgae(), gat), capture, CPU)
+    np.testing.assert_allclose(plain.gat_prob, 1 / (1 + np.exp(-odds[capture.scored])), rtol=1e-5)
+    own = {"odds_center": -0.5, "odds_spread": 0.3}
+    for name, value in {**own, "odds_usual": 0.2, "slope": 1.5, "border": 2.0}.items():
+        getattr(gat, name).fill_(value)
+    gat.calibrated.fill_(True)
+    found = score_capture(Detectors(untrained_vgae(), gat), capture, CPU)
+    center, spread = -0.5, 0.3
+    if protocol == "commissioned":
+        center = np.median(odds[:12])
+        spread = 1.4826 * np.median(np.abs(odds[:12] - center)) + 0.05
+    departure = (odds[capture.scored] - center) / np.sqrt(spread * 0.2)
+    expected = Logistic(1.5, 2.0).probability(departure)
+    np.testing.assert_allclose(found.gat_prob, expected, rtol=1e-5)
 
 
 def test_without_commissioning_the_model_and_experience_are_the_reference() -> None:
@@ -209,9 +149,11 @@ def test_without_commissioning_the_model_and_experience_are_the_reference() -> N
     vgae.component_center.fill_(-1.0)
     vgae.component_spread.fill_(2.0)
     vgae.thresholds.copy_(torch.arange(7, 0, -1))
+    vgae.component_usual.fill_(8.0)
     found = score_capture(Detectors(vgae, None), prepare_capture("test_/x", store, settings), CPU)
     assert found.windows.tolist() == list(range(60))
-    expected = np.sqrt((np.maximum((found.components + 1) / 2, 0) ** 2).mean(1))
+    # The geometric mean of 2, the model's own spread, and 8, the usual one.
+    expected = np.sqrt((np.maximum((found.components + 1) / 4, 0) ** 2).mean(1))
     np.testing.assert_allclose(found.deviation, expected)
     # Of 60 windows, the first 5 are of stage 0 (threshold 7), the last 10 of stage 4 (3).
     for window, threshold in ((0, 7), (4, 7), (5, 6), (10, 5), (20, 4), (49, 4), (50, 3), (59, 3)):

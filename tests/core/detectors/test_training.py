@@ -1,5 +1,4 @@
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,21 @@ from torch import nn
 
 from core.config import DetectorConfig
 from core.detectors.checkpoint import weights_hash
-from core.detectors.scoring import attack_log_odds, center_and_spread, error_components
+from core.detectors.scoring import attack_log_odds, error_components
 from core.detectors.training import (
-    DetectorModule,
-    KeepBest,
+    HARD_WEIGHT,
+    SURE,
+    Course,
+    GATModule,
     WindowBatches,
+    best_epoch,
     fit_gat,
     fit_vgae,
-    hold_out,
 )
 from core.errors import JobStopped
 from core.graphs.tensors import GraphTensors
 from core.progress import SilentReporter
-from tests.core.detectors.toy import Recorder, config, prepared, untrained_vgae
+from tests.core.detectors.toy import Recorder, config, prepared, untrained_gat, untrained_vgae
 
 
 def toy_graphs(settings: DetectorConfig) -> GraphTensors:
@@ -37,9 +38,8 @@ def toy_graphs(settings: DetectorConfig) -> GraphTensors:
 
 
 def parts(graphs: GraphTensors) -> tuple[np.ndarray, np.ndarray]:
-    """Training and held-out windows."""
-    capture = np.repeat([0, 1], 60)
-    held = hold_out(capture, graphs.y.numpy().astype(np.uint8), 0.2, 0)
+    """Training and held-out windows, of both captures and both classes."""
+    held = (np.arange(120) // 5) % 5 == 0
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
@@ -57,8 +57,9 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         torch.manual_seed(drawn_before)
         vgae = fit_vgae(graphs, clean(graphs, train), clean(graphs, held), chosen, SilentReporter())
         torch.manual_seed(drawn_before)
-        gat = fit_gat(graphs, train, held, chosen, SilentReporter())
-        return weights_hash(vgae), weights_hash(gat)
+        anomaly = np.linspace(0, 1, len(train))
+        gat = fit_gat(graphs, train, held, chosen, SilentReporter(), anomaly=anomaly)
+        return weights_hash(vgae.model), weights_hash(gat.model)
 
     first, again, other = hashes(0, 1), hashes(0, 2), hashes(1, 1)
     assert first == again
@@ -70,13 +71,14 @@ def test_unseen_ids_are_learnt_as_an_attack() -> None:
     settings = config(**{"gat.epochs": 6, "gat.dropout": 0.0, "gat.lr": 0.02, "vgae.epochs": 6})
     graphs = toy_graphs(settings)
     train, held = parts(graphs)
-    gat = fit_gat(graphs, train, held, settings, SilentReporter())
+    gat = fit_gat(graphs, train, held, settings, SilentReporter()).model
     other = prepared("test_/other", attacked=slice(25, 50), seed=9, settings=settings)
     unknown = GraphTensors.join([(other.store, other.relative)])
     odds = attack_log_odds(gat, unknown)[other.scored]
     label = other.store.y[other.scored]
     assert roc_auc_score(label, odds) > 0.95
-    vgae = fit_vgae(graphs, clean(graphs, train), clean(graphs, held), settings, SilentReporter())
+    course = fit_vgae(graphs, clean(graphs, train), clean(graphs, held), settings, SilentReporter())
+    vgae = course.model
     assert not vgae.training
     assert not gat.training
     error = error_components(vgae, unknown)[other.scored].sum(1)
@@ -87,29 +89,20 @@ def test_features_are_standardised_by_the_training_windows() -> None:
     settings = config(**{"gat.epochs": 1})
     graphs = toy_graphs(settings)
     train, held = parts(graphs)
-    gat = fit_gat(graphs, train, held, settings, SilentReporter())
+    gat = fit_gat(graphs, train, held, settings, SilentReporter()).model
     batch = graphs.gather(torch.from_numpy(train))
     torch.testing.assert_close(gat.x_mean, batch.x.mean(0))
     torch.testing.assert_close(gat.edge_mean, batch.edge_attr.mean(0))
     torch.testing.assert_close(gat.window_std, batch.window_attr.std(0, correction=0) + 0.01)
 
 
-def test_the_vgae_is_calibrated_on_all_clean_windows() -> None:
-    settings = config(**{"vgae.epochs": 1})
-    graphs = toy_graphs(settings)
-    train, held = (clean(graphs, part) for part in parts(graphs))
-    vgae = fit_vgae(graphs, train, held, settings, SilentReporter())
-    rows = np.concatenate([train, held])
-    center, spread = center_and_spread(error_components(vgae, graphs)[rows])
-    np.testing.assert_allclose(vgae.component_center, center, rtol=1e-5)
-    np.testing.assert_allclose(vgae.component_spread, spread, rtol=1e-5)
-
-
 def test_a_single_clean_window_is_learnt_from() -> None:
     settings = config()
-    graphs = toy_graphs(settings)
-    vgae = fit_vgae(graphs, np.array([20]), np.array([], int), settings, SilentReporter())
-    np.testing.assert_allclose(vgae.component_center, error_components(vgae, graphs)[20], rtol=1e-4)
+    course = fit_vgae(
+        toy_graphs(settings), np.array([20]), np.array([], int), settings, SilentReporter()
+    )
+    assert len(course.states) == settings.vgae.epochs
+    assert course.losses == []  # Nothing was held out.
 
 
 def test_every_epoch_is_reported() -> None:
@@ -147,47 +140,77 @@ def test_a_stop_is_obeyed_between_batches() -> None:
         fit_gat(graphs, train, held, settings, StopAfter(2))
 
 
-def test_the_best_epoch_is_kept() -> None:
-    class Trainer:
-        def __init__(self, epoch: int, loss: float) -> None:
-            self.current_epoch = epoch
-            self.callback_metrics = {"val_loss": torch.tensor(loss)}
+def test_the_best_epoch_is_that_of_all_courses() -> None:
+    def course(*losses: float) -> Course[Any]:
+        return Course(untrained_vgae(), [{}] * 4, list(losses))
 
-    module = DetectorModule(untrained_vgae(), None, 1e-3, 1, 0)  # type: ignore[arg-type]
-    keep, seen = KeepBest("vgae", 4, SilentReporter()), []
-    for epoch, loss in enumerate([3.0, 1.0, 2.0, 1.5]):
-        with torch.no_grad():
-            for parameter in module.model.parameters():
-                parameter.fill_(float(epoch))
-        seen.append(weights_hash(module.model))
-        trainer: Any = Trainer(epoch, loss)
-        keep.on_train_epoch_end(trainer, module)
-    assert keep.best == 1.0
-    module.model.load_state_dict(keep.state)
-    assert weights_hash(module.model) == seen[1]
+    assert best_epoch([course(3.0, 1.0, 2.0, 1.5)]) == 1
+    assert best_epoch([course(3.0, 1.0, 2.0, 1.5), course(9.0, 9.0, 2.0, 3.0)]) == 2
+    assert best_epoch([course(3.0, 1.0, 2.0, 1.5), course()]) == 1
+    assert best_epoch([course(), course()]) == 3
 
 
-def test_training_ends_with_the_weights_of_the_best_epoch(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The worse the later epochs, the more the result must be the first one's."""
-    settings = config(**{"gat.epochs": 4, "gat.lr": 1.0})
-    graphs, recorder = toy_graphs(settings), Recorder()
+def test_a_course_goes_back_to_any_epoch() -> None:
+    settings, recorder = config(**{"gat.epochs": 4}), Recorder()
+    graphs = toy_graphs(settings)
     train, held = parts(graphs)
-    states: list[Mapping[str, torch.Tensor]] = []
-    end = KeepBest.on_train_epoch_end
+    course = fit_gat(graphs, train, held, settings, recorder)
+    assert course.losses == [point["val_loss"] for _, point in recorder.points]
+    hashes = [weights_hash(course.at(epoch)) for epoch in range(4)]
+    assert len(set(hashes)) == 4
+    assert weights_hash(course.at(1)) == hashes[1]
+    # What ends early is as a longer course was then: the schedule is the same.
+    short = fit_gat(graphs, train, held, settings, SilentReporter(), epochs=2)
+    assert weights_hash(short.model) == hashes[1]
 
-    def spy(self: KeepBest, trainer: Any, module: Any) -> None:
-        end(self, trainer, module)
-        states.append({k: v.clone() for k, v in module.model.state_dict().items()})
 
-    monkeypatch.setattr(KeepBest, "on_train_epoch_end", spy)
-    gat = fit_gat(graphs, train, held, settings, recorder)
-    losses = [point["val_loss"] for _, point in recorder.points]
-    best = states[int(np.argmin(losses))]
-    assert len({tuple(s["embed.weight"].flatten().tolist()) for s in states}) == 4
-    for name, value in gat.state_dict().items():
-        torch.testing.assert_close(value, best[name])
+def test_being_sure_and_wrong_is_bounded_where_epochs_are_compared() -> None:
+    settings = config()
+    graphs, gat = toy_graphs(settings), untrained_gat()
+    module = GATModule(gat, graphs, 1e-3, 1, 0, attack_weight=2.0)
+    attacked = torch.from_numpy(np.flatnonzero(graphs.y.numpy()))
+    with torch.no_grad():
+        gat.classifier[-1].bias.fill_(-1000.0)
+        assert float(module.loss(attacked, None)) > 1000
+        assert float(module.held_out_loss(attacked)) == pytest.approx(
+            2 * np.log1p(np.exp(SURE)), rel=1e-5
+        )
+
+
+def test_hard_windows_are_drawn_more_often() -> None:
+    weight = torch.where(torch.arange(1000) < 100, HARD_WEIGHT, 1.0)
+    batches = WindowBatches(torch.arange(1000), 64, 0, 50, weight=weight)
+    drawn = torch.stack([torch.cat(list(batches)) for _ in range(400)])
+    assert all(len(epoch.unique()) == 50 for epoch in drawn)
+    share = float((drawn < 100).float().mean())
+    # 3 * 100 against 900, a little less as windows are not drawn twice.
+    assert share == pytest.approx(0.25, abs=0.02)
+    everything = WindowBatches(torch.arange(1000), 64, 0, weight=weight)
+    assert torch.cat(list(everything)).unique().tolist() == list(range(1000))
+
+
+def test_a_gat_learns_most_from_what_a_vgae_finds_hard(monkeypatch: pytest.MonkeyPatch) -> None:
+    import core.detectors.training as module
+
+    seen: list[torch.Tensor | None] = []
+    init = WindowBatches.__init__
+
+    def spy(self: WindowBatches, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        seen.append(self.weight)
+
+    monkeypatch.setattr(module.WindowBatches, "__init__", spy)
+    settings = config(**{"gat.epochs": 1})
+    graphs = toy_graphs(settings)
+    train, held = parts(graphs)
+    anomaly = np.random.default_rng(0).random(len(train))
+    fit_gat(graphs, train, held, settings, SilentReporter(), anomaly=anomaly)
+    found = anomaly[graphs.y.numpy()[train] == 0]
+    weight = seen[0]
+    assert weight is not None
+    hard = weight.numpy() == HARD_WEIGHT
+    assert hard.mean() == pytest.approx(0.25, abs=0.02)
+    assert found[hard].min() > found[~hard].max()
 
 
 def test_the_rarer_class_weighs_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,33 +265,3 @@ def test_without_a_seed_windows_come_in_order() -> None:
     batches = WindowBatches(torch.arange(10), 4)
     assert [b.tolist() for b in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert len(batches) == 3
-
-
-@given(
-    runs=st.lists(st.tuples(st.integers(1, 120), st.booleans()), min_size=1, max_size=8),
-    fraction=st.floats(0.01, 0.9),
-    seed=st.integers(0, 1000),
-)
-def test_whole_pieces_of_every_class_are_held_out(
-    runs: list[tuple[int, bool]], fraction: float, seed: int
-) -> None:
-    capture = np.concatenate([np.full(n, i // 2) for i, (n, _) in enumerate(runs)])
-    label = np.concatenate([np.full(n, y, np.uint8) for n, y in runs])
-    held = hold_out(capture, label, fraction, seed)
-    np.testing.assert_array_equal(held, hold_out(capture, label, fraction, seed))
-    start, pieces = 0, {0: [], 1: []}  # type: ignore[var-annotated]
-    before: tuple[int, int] | None = None
-    for window in range(len(label) + 1):
-        now = (capture[window], label[window]) if window < len(label) else None
-        if before is not None and (now != before or window - start == 25):
-            piece = held[start:window]
-            assert piece.all() or not piece.any()
-            pieces[before[1]].append(bool(piece[0]))
-            start = window
-        before = now
-    for taken in pieces.values():
-        if len(taken) > 1:
-            expected = min(max(1, round(fraction * len(taken))), len(taken) - 1)
-            assert sum(taken) == expected
-        else:
-            assert not any(taken)  # A class with a single piece is all for training.

@@ -88,9 +88,10 @@ def prepared(
     attacked: slice | None = None,
     seed: int = 0,
     settings: DetectorConfig | None = None,
+    first_id: int = 0x100,
 ) -> PreparedCapture:
     settings = settings or config()
-    store = build_graphs(attacked_capture(windows, attacked, seed), settings.window)
+    store = build_graphs(attacked_capture(windows, attacked, seed, first_id), settings.window)
     return prepare_capture(key, store, settings)
 
 

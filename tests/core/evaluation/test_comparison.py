@@ -17,7 +17,8 @@ from core.evaluation.scenario import METHODS, SCORE_COLUMNS
 class Steps:
     """Trusts the model whose score is farther from 0.5."""
 
-    def alpha(self, anomaly, gat_prob):
+    def alpha_of(self, cache):
+        gat_prob, anomaly = cache.gat_prob, cache.anomaly_score
         return (np.abs(gat_prob - 0.5) > np.abs(anomaly - 0.5)).astype(np.float32)
 
 
@@ -155,7 +156,7 @@ def test_oracle_is_never_below_what_a_weight_can_do(rows, threshold):
     anomaly, gat, label, alpha = (np.array(c, np.float32) for c in zip(*rows, strict=True))
 
     class AnyPolicy:
-        def alpha(self, anomaly, gat_prob):
+        def alpha_of(self, cache):
             return alpha
 
     cache = FusionPredictionCache.from_arrays(anomaly, gat, label)

@@ -54,7 +54,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_an_agent_of_another_shape_is_refused(tmp_path: Path) -> None:
     make_agent(5).save(tmp_path / "agent.pth")
     expected = FusionAgentConfig(alpha_steps=21, hidden_dims=(8, 4))
-    with pytest.raises(CheckpointError, match=r"expected .*\(21, .*got \(5, "):
+    with pytest.raises(CheckpointError, match="alpha_steps: expected 21, got 5"):
         FusionAgent.load(tmp_path / "agent.pth", expected=expected)
 
 

@@ -4,8 +4,18 @@ import pytest
 import torch
 
 from core.config import FusionAgentConfig
-from core.fusion.dqn import Batch, Learner, act, next_value, update, update_target
-from core.fusion.q_network import QNetwork, features, flatten_parameters
+from core.fusion.cuda_graph import GraphedLearn
+from core.fusion.dqn import (
+    Batch,
+    Learner,
+    act,
+    act_boltzmann,
+    learn,
+    next_value,
+    update,
+    update_target,
+)
+from core.fusion.q_network import Duel, QNetwork, features, flatten_parameters
 
 
 def constant_network(values: list[float]) -> QNetwork:
@@ -118,3 +128,53 @@ def test_first_weights_come_from_the_generator_alone() -> None:
     second = QNetwork(2, 3, (4,), torch.Generator().manual_seed(7)).state_dict()
     for name, value in first.items():
         assert torch.equal(value, second[name])
+
+
+def test_boltzmann_actions_follow_their_values_and_the_temperature() -> None:
+    network, states = constant_network([0.0, 1.0, 0.5]), torch.rand(20_000, 2)
+    for temperature in (0.5, 2.0):
+        expected = torch.softmax(torch.tensor([0.0, 1.0, 0.5]) / temperature, 0)
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.bincount(act_boltzmann(network, states, temperature, generator)) / 20_000
+        assert drawn.tolist() == pytest.approx(expected.tolist(), abs=0.015)
+    cold = act_boltzmann(network, states, 1e-3, torch.Generator().manual_seed(0))
+    assert cold.unique().tolist() == [1]
+
+
+def test_weights_scale_each_error_and_errors_are_given_back() -> None:
+    learner = make_learner([0.0, 0.0], [0.0, 0.0])
+    batch = two_transitions(torch.tensor([1.0, -1.0]), torch.tensor([0, 1]))
+    loss, errors = learn(learner, batch._replace(weights=torch.tensor([1.0, 0.5])))
+    assert errors.tolist() == [-1.0, 1.0]
+    assert loss.item() == pytest.approx((0.5 + 0.25) / 2)
+    # Gradients of the biases: -1 / 2 and 0.5 / 2; half of that is taken off.
+    assert learner.q_network.layers[-1].bias.tolist() == pytest.approx([0.25, -0.125])
+
+
+def test_dueling_values_by_hand() -> None:
+    streams = torch.tensor([[2.0, 1.0, 3.0, 5.0]])
+    assert Duel()(streams).tolist() == [[0.0, 2.0, 4.0]]  # 2 + advantage - 3
+    network = QNetwork(3, 21, (8,), torch.Generator().manual_seed(0), dueling=True)
+    assert network(torch.rand(5, 3)).shape == (5, 21)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_recorded_step_is_the_plain_step() -> None:
+    device = torch.device("cuda")
+    weights = []
+    for step in (learn, GraphedLearn()):
+        learner = make_learner([0.3, 0.1], [0.2, 0.4])
+        learner.q_network.to(device)
+        learner.target_network.to(device)
+        learner.weights = flatten_parameters(learner.q_network)
+        learner.target_weights = flatten_parameters(learner.target_network)
+        learner.optimizer = torch.optim.Adam([learner.weights], fused=True, capturable=True)
+        for seed in range(5):
+            rewards = torch.rand(2, 2, generator=torch.Generator().manual_seed(seed))
+            batch = two_transitions(rewards)
+            tensors = {n: t.to(device) for n, t in batch._asdict().items() if t is not None}
+            loss, _ = step(learner, batch._replace(**tensors))
+            assert torch.isfinite(loss)
+        weights.append(learner.weights.detach().cpu())
+    torch.testing.assert_close(*weights)

@@ -17,7 +17,6 @@ import yaml
 from core.cache.predictions import FusionPredictionCache
 from core.config import FusionConfig, override
 from core.errors import CheckpointError, ConfigError, JobStopped, ScoresError, StorageError
-from core.fusion.lightning_module import next_rows
 from core.fusion.reward import fuse
 from core.fusion.training import TrainedAgent, train_agent
 from core.progress import SilentReporter
@@ -51,8 +50,12 @@ class Recorder(SilentReporter):
     def __init__(self, stop_at: int | None = None) -> None:
         self.points: list[dict[str, float]] = []
         self.fractions: list[float] = []
+        self.logs: list[str] = []
         self.checks = 0
         self.stop_at = stop_at
+
+    def log(self, message: str) -> None:
+        self.logs.append(message)
 
     def metrics(self, step: str, values: Mapping[str, float]) -> None:
         assert step == "fusion"
@@ -359,11 +362,3 @@ def test_an_unwritable_log_folder_is_named(tmp_path: Path) -> None:
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(ConfigError, match="cuda"):
         train_on(gat_right(200), small_config(device="cuda"))
-
-
-def test_next_windows_by_hand() -> None:
-    capture = np.array([0, 0, 0, 1, 1, 1])
-    window = np.array([0, 1, 2, 0, 1, 3])  # window 2 of the second capture was held out
-    following, terminal = next_rows(capture, window)
-    assert following.tolist() == [1, 2, 2, 4, 4, 5]
-    assert terminal.tolist() == [False, False, True, False, True, True]

@@ -10,7 +10,7 @@ import pytest
 from core.captures import arrow_io
 from core.captures.dataset import Capture, read_folder
 from core.captures.frame_table import FrameTable
-from core.captures.rehearsal import KINDS
+from core.captures.rehearsal import KINDS, TAUGHT
 from core.captures.simulator import simulate_recording, simulate_vehicle
 from core.config import WindowConfig
 from core.graphs.rehearsed import Rehearsal, plan_rehearsals, rehearsed_store
@@ -21,15 +21,18 @@ SMALL = WindowConfig(20, 20)
 
 
 def test_kinds_captures_and_halves_are_dealt_out_evenly() -> None:
-    plan = plan_rehearsals(["train/a", "train/b"], 16, 0)
+    plan = plan_rehearsals(["train/a", "train/b"], 16, 0, True)
     assert Counter(r.kind for r in plan) == dict.fromkeys(KINDS, 2)
     assert Counter(r.of for r in plan) == {"train/a": 8, "train/b": 8}
     assert Counter(r.half for r in plan) == {0: 8, 1: 8}
     assert len({r.key for r in plan}) == 16
-    assert plan == plan_rehearsals(["train/a", "train/b"], 16, 0)
-    assert plan != plan_rehearsals(["train/a", "train/b"], 16, 1)
-    assert plan_rehearsals([], 12, 0) == []
-    assert plan_rehearsals(["train/a"], 0, 0) == []
+    assert plan == plan_rehearsals(["train/a", "train/b"], 16, 0, True)
+    assert plan != plan_rehearsals(["train/a", "train/b"], 16, 1, True)
+    assert {r.kind for r in plan if r.taught} == set(TAUGHT)
+    for_agent = plan_rehearsals(["train/a", "train/b"], 16, 0, False)
+    assert [replace(r, taught=False) for r in plan] == for_agent
+    assert plan_rehearsals([], 12, 0, True) == []
+    assert plan_rehearsals(["train/a"], 0, 0, True) == []
 
 
 def capture_of(table: FrameTable, tmp_path: Path) -> Capture:

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from core.detectors.calibration import (
+    MARGIN,
+    Logistic,
+    anomaly_score,
+    center_and_spread,
+    clean_thresholds,
+    deviation,
+    expected_spread,
+    fit_logistic,
+    stage,
+    usual_spread,
+)
+from core.detectors.vgae import EXPERIENCE
+
+
+def test_deviation_by_hand() -> None:
+    components = np.array([[1.0, 5.0], [4.0, 5.0], [1.0, -50.0], [2.0, 6.0]])
+    found = deviation(components, center=np.array([1.0, 5.0]), spread=np.array([1.0, 0.5]))
+    # Only excess counts: 3 and 0; 0 and (far below) 0; 1 and 2.
+    np.testing.assert_allclose(found, [0, 3 / np.sqrt(2), 0, np.sqrt((1 + 4) / 2)])
+
+
+def test_score_is_a_half_at_the_threshold() -> None:
+    found = anomaly_score(np.array([0.0, 1.5, 3.0, 6.0]), np.full(4, 3.0))
+    np.testing.assert_allclose(found, [0, 0.2, 0.5, 0.8])
+
+
+@given(
+    distance=arrays(float, 20, elements=st.floats(0, 1e6)),
+    threshold=st.floats(1e-6, 1e6),
+)
+def test_score_is_monotone_and_within_0_and_1(distance: np.ndarray, threshold: float) -> None:
+    distance.sort()
+    score = anomaly_score(distance, np.full(20, threshold))
+    assert (score >= 0).all()
+    assert (score <= 1).all()
+    assert (np.diff(score) >= 0).all()
+    np.testing.assert_array_equal(score[distance >= threshold] >= 0.5, True)
+    np.testing.assert_array_equal(score[distance < threshold * (1 - 1e-9)] < 0.5, True)
+
+
+def test_center_and_spread_are_median_and_mad() -> None:
+    components = np.array([[0.0], [1.0], [2.0], [3.0], [1000.0]])
+    center, spread = center_and_spread(components)
+    assert center == [2.0]
+    assert spread == pytest.approx([1.4826 * 1 + 0.05])
+
+
+def test_thresholds_are_a_quantile_and_a_margin() -> None:
+    distance = np.random.default_rng(0).permutation(np.arange(20_000.0))
+    thresholds = clean_thresholds(distance, np.full(20_000, 1000))
+    assert thresholds.shape == (len(EXPERIENCE),)
+    assert len(np.unique(thresholds)) == 1  # the other stages have no windows of their own
+    assert (distance > thresholds[0] / MARGIN).sum() == 20
+    assert (clean_thresholds(np.zeros(5), np.arange(5)) > 0).all()
+
+
+def test_stage_by_hand() -> None:
+    assert EXPERIENCE[:4] == (0, 5, 10, 20)
+    assert stage(np.array([0, 4, 5, 9, 10, 199, 200, 10**6])).tolist() == [0, 0, 1, 1, 2, 5, 6, 6]
+
+
+def test_thresholds_follow_experience_and_never_rise() -> None:
+    rng = np.random.default_rng(0)
+    experience = np.repeat(EXPERIENCE, 100)
+    height = np.repeat([9.0, 5.0, 7.0, 3.0, 2.0, 1.0, 1.0], 100)
+    thresholds = clean_thresholds(height + 0.1 * rng.random(700), experience)
+    np.testing.assert_allclose(thresholds / MARGIN, [9.1, 7.1, 7.1, 3.1, 2.1, 1.1, 1.1], atol=0.01)
+    # Nineteen windows are too few for a threshold of their own: all windows give it.
+    few = np.concatenate([np.zeros(19, int), np.full(1000, 300)])
+    thresholds = clean_thresholds(np.where(few == 0, 99.0, 1.0), few)
+    everything = np.quantile(np.where(few == 0, 99.0, 1.0), 0.999)
+    np.testing.assert_allclose(thresholds[0], everything * MARGIN)
+    np.testing.assert_allclose(thresholds[-1], MARGIN)
+
+
+def test_the_usual_spread_is_that_of_a_normal_tail() -> None:
+    rng = np.random.default_rng(0)
+    departures = rng.normal(0.0, [1.0, 3.0, 0.0], (100_000, 3))
+    np.testing.assert_allclose(usual_spread(departures), [1.0, 3.0, 0.05], rtol=0.03)
+    np.testing.assert_allclose(expected_spread(np.array([4.0]), np.array([9.0])), [6.0])
+
+
+def test_probability_does_not_overflow() -> None:
+    found = Logistic(2.0, 1.0).probability(np.array([-1e4, 0.5, 1.0, 1.5, 1e4]))
+    np.testing.assert_allclose(found, [0, 1 / (1 + np.e), 0.5, np.e / (1 + np.e), 1])
+
+
+def drawn(slope: float, border: float, blind: float, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Departures and labels as the model of :func:`fit_logistic` has them."""
+    rng = np.random.default_rng(seed)
+    departure = rng.uniform(-12.0, 8.0, 20_000)
+    probability = blind + (1 - blind) / (1 + np.exp(-slope * (departure - border)))
+    return departure, (rng.random(20_000) < probability).astype(np.uint8)
+
+
+def test_recorded_attacks_say_how_high_thresholds_lie() -> None:
+    rng = np.random.default_rng(0)
+    clean, stages = np.abs(rng.normal(0, 1, 8000)), np.tile([0, 1000], 4000)
+    low, high = np.quantile(clean, 0.99), MARGIN * np.quantile(clean, 0.999)
+
+    def threshold(attacked: np.ndarray) -> float:
+        return float(clean_thresholds(clean, stages, attacked)[-1])
+
+    # Of the stage's own windows, which are half of all.
+    own = clean[stages == 1000]
+    highest = MARGIN * np.quantile(own, 0.999)
+    assert clean_thresholds(clean, stages)[-1] == pytest.approx(highest)
+    assert threshold(rng.normal(30, 1, 2000)) == pytest.approx(highest)
+    assert threshold(np.empty(0)) == pytest.approx(highest)
+    assert threshold(rng.normal(2.5, 0.3, 2000)) == pytest.approx(np.quantile(own, 0.99))
+    # So many as lie between: where as many attacked as clean windows do.
+    between = threshold(rng.normal(3.6, 0.3, 500))
+    assert low + 0.1 < between < high
+
+
+@pytest.mark.parametrize("blind", [0.0, 0.3])
+def test_a_known_mapping_is_found_whatever_the_classifier_is_blind_to(blind: float) -> None:
+    # So steep that hardly a clean window lies beyond the border, which is bounded by those.
+    found = fit_logistic(*drawn(20.0, 0.0, blind))
+    assert found.border == pytest.approx(0.0, abs=0.25)
+    assert found.slope == pytest.approx(20.0, rel=0.4)
+    departure, label = drawn(1.5, 0.0, blind)
+    found = fit_logistic(departure, label)
+    assert found.slope == pytest.approx(1.5, rel=0.15)
+    assert found.border == MARGIN * np.quantile(departure[label == 0], 0.999)
+
+
+def test_blind_spots_do_not_pull_the_border_into_the_clean_windows() -> None:
+    rng = np.random.default_rng(1)
+    clean, blind, seen = rng.normal(0, 1, 4000), rng.normal(0, 1, 1000), rng.normal(9, 1, 1000)
+    departure = np.concatenate([clean, blind, seen])
+    label = np.repeat([0, 1, 1], [4000, 1000, 1000]).astype(np.uint8)
+    found = fit_logistic(departure, label)
+    assert 3.0 < found.border < 7.0
+    assert found.probability(clean).max() < 0.5
+    assert (found.probability(seen) > 0.5).mean() > 0.99
+
+
+def test_scores_that_separate_perfectly_have_a_finite_slope() -> None:
+    departure = np.concatenate([np.linspace(-1, 1, 500), np.linspace(20, 30, 500)])
+    found = fit_logistic(departure, np.repeat([0, 1], 500).astype(np.uint8))
+    assert 0.1 < found.slope < 20
+    assert 1.0 <= found.border < 20.0
+
+
+def test_a_classifier_that_sees_nothing_calls_nothing_an_attack() -> None:
+    rng = np.random.default_rng(2)
+    departure = rng.normal(0, 1, 3000)
+    label = (np.arange(3000) % 3 == 0).astype(np.uint8)
+    found = fit_logistic(departure, label)
+    assert (found.probability(departure[label == 0]) >= 0.5).mean() <= 0.001
