@@ -10,9 +10,9 @@ from sklearn.decomposition import PCA
 
 from core.config import DetectorConfig
 from core.detectors.calibration import (
-    CLEAN_QUANTILE,
     MARGIN,
     SPREAD_FLOOR,
+    STRICT_QUANTILE,
     Floats,
     anomaly_score,
     center_and_spread,
@@ -35,7 +35,7 @@ class PCADetector:
 
     The features of a window are its own, and mean and maximum over its ids of theirs. The log error
     counts by how far it lies above that of the windows that commissioned the capture's profile; the
-    score is 0.5 where :data:`CLEAN_QUANTILE` of the clean training windows lie, and
+    score is 0.5 where :data:`STRICT_QUANTILE` of the clean training windows lie, and
     :data:`MARGIN`.
     """
 
@@ -75,7 +75,7 @@ class PCADetector:
             for lesson, windows in zip(recorded, clean, strict=True)
             if len(windows)
         ]
-        quantile = np.quantile(np.concatenate(above), CLEAN_QUANTILE)
+        quantile = np.quantile(np.concatenate(above), STRICT_QUANTILE)
         detector.threshold = np.asarray(MARGIN * max(float(quantile), SPREAD_FLOOR))
         return detector
 
