@@ -25,7 +25,7 @@ from core.errors import ConfigError
 
 LARGEST_SHARE = 0.1
 """Of a teacher's parameters that its student may have."""
-EPOCHS, LR = 40, 0.01
+EPOCHS, LR = 20, 0.01
 """Of a student: a small network needs more steps, and takes larger ones."""
 DISTURBED_WINDOWS = 0.5
 """Share of a batch's windows that are disturbed."""
