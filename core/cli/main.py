@@ -19,6 +19,7 @@ COMMANDS = (
     "export",
     "compare",
     "benchmark",
+    "settings",
     "bench",
 )
 
