@@ -158,12 +158,20 @@ class DetectorConfig(Settings):
         "where the protocol is zero-shot",
         choices=("auto", "agent", "both"),
     )
+    extra: str = setting(
+        "", "further detectors by name, with commas between: scored and compared beside the two"
+    )
     batch_size: int = setting(128, "windows per gradient step", low=1, high=65_536)
     windows_per_epoch: int = setting(
         4096, "windows drawn per epoch at most", low=2, high=100_000_000
     )
     device: str = setting("auto", "where to compute", choices=DEVICES)
     seed: int = setting(0, "seed of everything random", low=0, high=2**31 - 1)
+
+    @property
+    def extra_names(self) -> tuple[str, ...]:
+        """Names of the further detectors."""
+        return tuple(dict.fromkeys(filter(None, map(str.strip, self.extra.split(",")))))
 
     @property
     def rehearsals_for_gat(self) -> bool:

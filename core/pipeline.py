@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,15 @@ from core.cache.status import (
 )
 from core.captures.dataset import Capture, Dataset, open_dataset
 from core.config import DetectorConfig, FusionConfig, FusionDataConfig, create_fusion_config
-from core.detectors.checkpoint import load_gat, load_vgae
+from core.detectors.checkpoint import load_gat, load_vgae, save_detector
 from core.detectors.crossfit import Detectors, DetectorStack, train_stack
+from core.detectors.distillation import LARGEST_SHARE, lessons_of, student_settings
 from core.detectors.prepare import PreparedCapture, prepare_capture
+from core.detectors.protocol import further_kinds
 from core.device import resolve_device
-from core.errors import CacheError, CheckpointError, DatasetError
+from core.errors import CacheError, CheckpointError, ConfigError, DatasetError
 from core.evaluation.comparison import compare
+from core.evaluation.students import compare_students
 from core.evaluation.summary import training_summary
 from core.files import atomic_path, make_folder, write_json
 from core.fusion.policy import policy_map, save_policy
@@ -280,6 +284,74 @@ def train_fusion(
     return results
 
 
+def distil(
+    config: FusionConfig,
+    workspace: Workspace,
+    out: Path,
+    share: float = LARGEST_SHARE,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Teach small detectors what a data set's own say, and compare them on its test folders.
+
+    Writes ``vgae.safetensors``, ``gat.safetensors`` and ``distillation.json`` into ``out``. Like
+    their teachers, students are calibrated on captures that students of the same kind left out;
+    test folders are only scored.
+
+    Args:
+        share: of a teacher's parameters that its student may have.
+
+    Returns:
+        What ``distillation.json`` holds: ``dataset, simulated, protocol, seed, device, share,
+        settings`` (of the students), ``warnings`` and what
+        :func:`core.evaluation.students.compare_students` finds.
+
+    Raises:
+        InputError: on what the user can mend.
+        JobStopped: if the reporter says so; the teachers stay.
+    """
+    reporter = reporter or SilentReporter()
+    data = config.data
+    if data.autoencoder or data.classifier:
+        raise ConfigError(
+            "distillation needs teachers of every fold: expected those of the data set, "
+            f"got {data.autoencoder or data.classifier}"
+        )
+    student = student_settings(data.detector, share)
+    dataset = open_dataset(data.dataset, workspace, reporter)
+    device = resolve_device(data.detector.device)
+    make_folder(out)  # Before the work, which would be in vain.
+    captures, warnings = prepare(dataset.captures, data, workspace, reporter, dataset.name)
+    teachers = _stack(dataset, captures, data, workspace, reporter)
+    if teachers.final.gat is None:
+        raise DatasetError(
+            f"{dataset.root}: no attack in the training captures, so that there is no GAT to learn "
+            "from; expected labelled attacks in train_02_with_attacks"
+        )
+    train = [c for c in captures if c.split.startswith("train_")]
+    lessons = lessons_of(teachers, device)
+    students = train_stack(train, student, device, reporter, lessons=lessons)
+    assert students.final.gat is not None  # It learnt from the same windows.
+    save_detector(students.final.vgae, out / "vgae.safetensors")
+    save_detector(students.final.gat, out / "gat.safetensors")
+    reporter.progress("compare", 0.0, "teachers and students on test folders")
+    tests = [c for c in captures if c.split.startswith("test_")]
+    threshold = config.evaluation.threshold
+    report = {
+        "dataset": dataset.name,
+        "simulated": dataset.simulated,
+        "protocol": data.detector.protocol,
+        "seed": data.detector.seed,
+        "device": str(device),
+        "share": share,
+        "settings": {"vgae": student.vgae.to_dict(), "gat": student.gat.to_dict()},
+        **compare_students(teachers.final, students.final, tests, device, threshold),
+        "warnings": [*dataset.warnings, *warnings],
+    }
+    write_json(out / "distillation.json", report)
+    reporter.progress("compare", 1.0, "done")
+    return report
+
+
 def _rehearsed_windows(cache: FusionPredictionCache) -> int:
     """Windows whose attacks were acted out, not recorded."""
     rehearsed = np.array([n.startswith(f"{SPLIT}/") for n in cache.capture_names], bool)
@@ -330,7 +402,9 @@ def _cache(
     given = [file for file in (config.autoencoder, config.classifier) if file]
     if missing := [file for file in given if not Path(file).is_file()]:
         raise CheckpointError(f"{missing[0]}: no such checkpoint")
-    untrained = len(given) < 2 and detector_status(dataset, config.detector, workspace)
+    further_kinds(config.detector)  # Before the work, which would be in vain.
+    own = len(given) < 2 or config.detector.extra_names
+    untrained = own and detector_status(dataset, config.detector, workspace)
     status, reasons = cache_status(dataset, config, workspace)
     if status == "fresh" and (not untrained or untrained[0] == "fresh"):
         try:
@@ -388,7 +462,7 @@ def _stack(
     """The detectors given by the user, or those of the data set, trained if need be."""
     vgae = load_vgae(Path(config.autoencoder)) if config.autoencoder else None
     gat = load_gat(Path(config.classifier)) if config.classifier else None
-    if vgae and gat:
+    if vgae and gat and not config.detector.extra_names:
         return DetectorStack(Detectors(vgae, gat))
     folder = workspace.detectors(dataset.name, config.detector.protocol)
     status, reasons = detector_status(dataset, config.detector, workspace)
@@ -407,7 +481,7 @@ def _stack(
         return stack
 
     def with_given(detectors: Detectors) -> Detectors:
-        return Detectors(vgae or detectors.vgae, gat or detectors.gat)
+        return replace(detectors, vgae=vgae or detectors.vgae, gat=gat or detectors.gat)
 
     return DetectorStack(with_given(stack.final), tuple(map(with_given, stack.folds)))
 

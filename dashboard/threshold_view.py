@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.workspace import Workspace
+from dashboard.context import friendly_errors
 from dashboard.figures import CONFIG
 from dashboard.formatting import count
 from dashboard.palette import METHODS
@@ -25,12 +26,21 @@ MAX_ROWS = 2000
 """Windows of one cell that are listed."""
 
 
+@st.fragment
 def threshold_section(run_dir: Path, workspace: Workspace, scenario: str, own: float) -> None:
     """Curves, matrices and slider; below them the windows of the cell that was clicked.
+
+    A fragment: a click draws this part of the page anew and nothing else.
 
     Args:
         own: the run's threshold.
     """
+    # Inside the fragment, which would show an error of its own.
+    with friendly_errors():
+        _thresholds(run_dir, workspace, scenario, own)
+
+
+def _thresholds(run_dir: Path, workspace: Workspace, scenario: str, own: float) -> None:
     scores = scenario_scores(run_dir, scenario)
     if not len(scores.rows):
         st.caption("No window of this scenario was kept.")

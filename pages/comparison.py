@@ -33,8 +33,7 @@ def show(run: Run) -> None:
     scenario_tables(scenarios(results)[name], metric)
 
     st.subheader("What the threshold does")
-    with friendly_errors():
-        st.fragment(threshold_section)(folder, workspace(), name, load_threshold(folder))
+    threshold_section(folder, workspace(), name, load_threshold(folder))
 
     left, right = st.columns(2, gap="medium")
     with left, friendly_errors():

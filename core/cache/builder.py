@@ -16,6 +16,7 @@ from core.detectors.folds import folds_of
 from core.detectors.prepare import PreparedCapture
 from core.detectors.vgae import COMPONENTS
 from core.errors import DatasetError
+from core.evaluation.scores import EXTRA
 from core.progress import Reporter
 
 VERSION = 1
@@ -97,6 +98,12 @@ class PredictionCacheBuilder:
                 "label": pa.array(store.y[windows]),
                 "attack": pa.array(names[store.attack[windows]], pa.string()).dictionary_encode(),
                 "fold": pa.array(fold.astype(np.int16)),
+                **{
+                    f"{EXTRA}{name}": pa.array(
+                        _choose({n: s.extra[name] for n, s in parts.items()}, fold), pa.float32()
+                    )
+                    for name in self.stack.final.extra
+                },
                 **{
                     f"vgae_{name}": pa.array(components[:, i].astype(np.float32))
                     for i, name in enumerate(COMPONENTS)

@@ -18,6 +18,7 @@ column                    type                meaning
 ``attack``                dictionary<string>  name of the attack, empty if none
 ``fold``                  int16               cross-fitting fold, -1: scored by the final detectors
 ``vgae_*``                float32             parts of the anomaly score (any number)
+``score:*``               float32             of a further detector by its name, in [0, 1]
 ========================  ==================  ==================================================
 """
 
@@ -35,6 +36,7 @@ import torch
 from torch.utils.data import Dataset
 
 from core.errors import CacheError, InputError, ScoresError
+from core.evaluation.scores import EXTRA
 from core.files import atomic_path
 from core.graphs.windows import widened
 
@@ -54,6 +56,8 @@ SCHEMA = pa.schema(
         ("fold", pa.int16()),
     ]
 )
+OPTIONAL = ("vgae_", EXTRA)
+"""Prefixes of columns of which there may be any number."""
 METADATA_KEY = b"canfusion"
 SCORES_COLUMNS = ("anomaly_score", "gat_prob", "label")
 
@@ -85,6 +89,8 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     fold: npt.NDArray[np.int16]
     components: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     """The ``vgae_*`` columns."""
+    extra_scores: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """Further detectors' scores by their names; the ``score:*`` columns."""
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -201,15 +207,20 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         columns: dict[str, npt.NDArray[Any]] = {}
         names: dict[str, tuple[str, ...]] = {}
         for name in table.column_names:
-            if name not in SCHEMA.names and not name.startswith("vgae_"):
+            if name not in SCHEMA.names and not name.startswith(OPTIONAL):
                 continue
             chunk = _one_chunk(table.column(name))
             if pa.types.is_dictionary(chunk.type):
                 names[name] = tuple(chunk.dictionary.to_pylist())
                 chunk = chunk.indices
             columns[name] = chunk.to_numpy(zero_copy_only=True)
-        for name in SCORES_COLUMNS:
+        for name in (*SCORES_COLUMNS, *(name for name in columns if name.startswith(EXTRA))):
             _check_range(columns[name], name, where, error)
+        extra = {
+            name.removeprefix(EXTRA): columns.pop(name)
+            for name in list(columns)
+            if name.startswith(EXTRA)
+        }
         components = {name: columns.pop(name) for name in list(columns) if name.startswith("vgae_")}
         return cls(
             **columns,
@@ -217,6 +228,7 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             capture_names=names["capture"],
             attack_names=names["attack"],
             components=components,
+            extra_scores=extra,
             metadata=metadata,
         )
 
@@ -245,7 +257,8 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             if isinstance(value := getattr(self, f.name), np.ndarray)
         }
         components = {name: values[rows] for name, values in self.components.items()}
-        return replace(self, **changes, components=components)
+        extra = {name: values[rows] for name, values in self.extra_scores.items()}
+        return replace(self, **changes, components=components, extra_scores=extra)
 
     def training(self) -> "FusionPredictionCache":
         """The windows that may be learnt from: all but those of ``test_*`` splits."""
@@ -267,7 +280,7 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         }
 
     def to_table(self) -> pa.Table:
-        """As an Arrow table in the form of :data:`SCHEMA`, score components last."""
+        """As an Arrow table in the form of :data:`SCHEMA`, columns of any number last."""
         columns: dict[str, pa.Array] = {}
         for f in SCHEMA:
             values = pa.array(getattr(self, f.name))
@@ -275,7 +288,8 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
                 names = pa.array(getattr(self, f"{f.name}_names"), pa.string())
                 values = pa.DictionaryArray.from_arrays(values, names)
             columns[f.name] = values
-        return pa.table(columns | {k: pa.array(v) for k, v in self.components.items()})
+        further = {f"{EXTRA}{name}": values for name, values in self.extra_scores.items()}
+        return pa.table(columns | {k: pa.array(v) for k, v in (further | self.components).items()})
 
     def train_validation_split(
         self, val_fraction: float, seed: int = 0
@@ -320,7 +334,7 @@ def write_predictions(path: Path, table: pa.Table, metadata: Mapping[str, Any]) 
     """Write a prediction cache, atomically.
 
     Args:
-        table: columns of :data:`SCHEMA` (cast to its types) and any ``vgae_*`` columns.
+        table: columns of :data:`SCHEMA` (cast to its types), any ``vgae_*`` and ``score:*``.
         metadata: JSON-able: ``version, fingerprint, dataset, protocol``.
 
     Raises:
@@ -330,7 +344,7 @@ def write_predictions(path: Path, table: pa.Table, metadata: Mapping[str, Any]) 
     missing = [name for name in SCHEMA.names if name not in table.column_names]
     if missing:
         raise CacheError(f"cannot write {path}: the table lacks {', '.join(missing)}")
-    extra = [name for name in table.column_names if name.startswith("vgae_")]
+    extra = [name for name in table.column_names if name.startswith(OPTIONAL)]
     schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float32()) for name in extra)])
     try:
         table = table.select(schema.names).cast(schema)
@@ -364,7 +378,7 @@ def _map_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     missing += [
         f"{f.name} (float)"
         for f in table.schema
-        if f.name.startswith("vgae_") and f.type != pa.float32()
+        if f.name.startswith(OPTIONAL) and f.type != pa.float32()
     ]
     if missing:
         raise CacheError(

@@ -74,7 +74,7 @@ def cache_fingerprint(
     for name, file in given.items():
         if file:
             weights[f"given {name}"] = _hash_of_given(Path(file))
-    if all(given.values()):
+    if all(given.values()) and not config.detector.extra_names:
         weights = {name: value for name, value in weights.items() if name.startswith("given")}
     return {
         "captures": {c.key: c.content for c in dataset.captures},

@@ -179,6 +179,9 @@ def read_head(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise CaptureError(f"{path}: is a folder; expected a capture file")
+        if path.exists() and not path.is_file():
+            # A pipe may never end, nor ever begin, and can be read only once.
+            raise CaptureError(f"{path}: is a device or a pipe; expected a capture file")
         path.open("rb").close()
         head = next(read_text(path, HEAD_BYTES), b"")
     except FileNotFoundError as error:

@@ -16,6 +16,7 @@ COMMANDS = (
     "reproduce",
     "train-fusion",
     "explain",
+    "distil",
     "export",
     "compare",
     "benchmark",

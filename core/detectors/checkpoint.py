@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -49,6 +53,22 @@ def load_gat(path: Path) -> GAT:
     return _fill(GAT(config), tensors, path)
 
 
+def save_arrays(kind: str, arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    """Write what a further detector of a kind has learnt."""
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(safetensors.numpy.save(tensors, {"kind": kind}))
+
+
+def load_arrays(kind: str, path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read what :func:`save_arrays` wrote.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or of another detector.
+    """
+    return _tensors(path, kind, "np")[1]
+
+
 def weights_hash(model: nn.Module) -> str:
     """SHA-256 over a model's parameters and buffers, in order of their names."""
     digest = hashlib.sha256()
@@ -59,20 +79,28 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def _read(path: Path, kind: str, defaults: C) -> tuple[C, dict[str, torch.Tensor]]:
+    metadata, tensors = _tensors(path, kind, "pt")
+    try:
+        return override(defaults, dict(json.loads(metadata.get("config", "{}")))), tensors
+    except (ConfigError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a {kind} checkpoint, or damaged ({error})") from error
+
+
+def _tensors(path: Path, kind: str, framework: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Description and tensors of a checkpoint."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such {kind} checkpoint")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata.get("kind") != kind:
-            raise CheckpointError(
-                f"{path}: expected a {kind} checkpoint, "
-                f"got one of {metadata.get('kind', 'no kind')}"
-            )
-        return override(defaults, dict(json.loads(metadata.get("config", "{}")))), tensors
-    except (SafetensorError, ConfigError, ValueError, TypeError, OSError) as error:
+    except (SafetensorError, ValueError, TypeError, OSError) as error:
         raise CheckpointError(f"{path}: not a {kind} checkpoint, or damaged ({error})") from error
+    if metadata.get("kind") != kind:
+        raise CheckpointError(
+            f"{path}: expected a {kind} checkpoint, got one of {metadata.get('kind', 'no kind')}"
+        )
+    return metadata, tensors
 
 
 def _fill(model: M, tensors: dict[str, torch.Tensor], path: Path) -> M:

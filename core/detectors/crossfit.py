@@ -5,8 +5,8 @@ that it was trained on, and on those it looks better than it is.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,27 @@ from core.detectors.calibration import (
     stage,
     usual_spread,
 )
-from core.detectors.checkpoint import load_gat, load_vgae, save_detector
+from core.detectors.checkpoint import load_gat, load_vgae, save_arrays, save_detector
 from core.detectors.folds import folds_of, why_not
 from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
+from core.detectors.protocol import (
+    Detector,
+    Lesson,
+    fit_further,
+    further_kinds,
+    kinds_named,
+    restored,
+)
 from core.detectors.scoring import attack_log_odds, error_components, outputs
-from core.detectors.training import Course, best_epoch, fit_gat, fit_vgae
+from core.detectors.training import (
+    Course,
+    GATModule,
+    VGAEModule,
+    best_epoch,
+    fit_gat,
+    fit_vgae,
+)
 from core.detectors.unfinished import kept
 from core.detectors.vgae import VGAE
 from core.errors import CheckpointError, DatasetError
@@ -55,6 +70,8 @@ class Detectors:
 
     vgae: VGAE
     gat: GAT | None
+    extra: Mapping[str, Detector] = field(default_factory=dict)
+    """Further detectors by name."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +96,12 @@ class DetectorStack:
                 if detectors.gat is not None:
                     save_detector(detectors.gat, temporary / name / "gat.safetensors")
                     classifiers.append(name)
+                for kind, further in detectors.extra.items():
+                    save_arrays(kind, further.state(), temporary / name / f"{kind}.safetensors")
             about = {
                 "folds": len(self.folds),
                 "classifiers": classifiers,
+                "extra": list(self.final.extra),
                 "fingerprint": fingerprint,
             }
             (temporary / "detectors.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
@@ -96,6 +116,7 @@ class DetectorStack:
         try:
             about = json.loads((folder / "detectors.json").read_text(encoding="utf-8"))
             folds, classifiers = int(about["folds"]), list(about["classifiers"])
+            kinds = kinds_named(about["extra"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder}: no trained detectors there ({error})") from error
 
@@ -103,6 +124,7 @@ class DetectorStack:
             return Detectors(
                 load_vgae(folder / name / "vgae.safetensors"),
                 load_gat(folder / name / "gat.safetensors") if name in classifiers else None,
+                {kind: restored(kind, folder / name / f"{kind}.safetensors") for kind in kinds},
             )
 
         return cls(read("final"), tuple(read(f"fold_{i}") for i in range(folds)))
@@ -135,6 +157,8 @@ class Scores:
     """``[W, len(COMPONENTS)]`` log reconstruction errors."""
     deviation: npt.NDArray[np.float64]
     """``[W]`` what the anomaly score is made from, as :func:`deviation_of` gives it."""
+    extra: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """Further detectors' scores by name, each ``[W]``."""
 
 
 def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.device) -> Scores:
@@ -160,6 +184,10 @@ def score_capture(detectors: Detectors, capture: PreparedCapture, device: torch.
         gat_prob=gat_prob,
         components=evidence.components[capture.scored],
         deviation=distance,
+        extra={
+            name: further.score(capture, device)[capture.scored]
+            for name, further in detectors.extra.items()
+        },
     )
 
 
@@ -198,12 +226,21 @@ def departure_of(
     return (evidence.log_odds - center) / expected_spread(spread, usual)
 
 
+Lessons = Callable[[int], tuple[Callable[..., VGAEModule], Callable[..., GATModule]]]
+"""Fold (or :data:`FINAL`) -> the modules that its VGAE and its GAT are trained by."""
+
+
+def _from_data(fold: int) -> tuple[Callable[..., VGAEModule], Callable[..., GATModule]]:
+    return VGAEModule, GATModule
+
+
 def train_stack(
     captures: Sequence[PreparedCapture],
     config: DetectorConfig,
     device: torch.device,
     reporter: Reporter,
     unfinished: Path | None = None,
+    lessons: Lessons = _from_data,
 ) -> DetectorStack:
     """Train a pair of detectors per fold and the final ones, and calibrate them.
 
@@ -215,10 +252,13 @@ def train_stack(
     Args:
         unfinished: folder that trained networks are kept in until all are, of the same captures,
             settings and code: a training that was stopped goes on with those that are there.
+        lessons: fold -> what its detectors learn by.
 
     Raises:
         DatasetError: if there is no clean window to learn from.
+        ConfigError: if ``config.extra`` names a detector that there is not.
     """
+    kinds = further_kinds(config)
     graphs = GraphTensors.join([(c.store, c.relative) for c in captures], device)
     offset = np.cumsum([0] + [len(c.store) for c in captures])
     usable = np.concatenate([c.taught + o for c, o in zip(captures, offset, strict=False)])
@@ -258,10 +298,11 @@ def train_stack(
 
     def vgae_course(number: int, epochs: int | None = None) -> Course[VGAE]:
         known, held = (some[clean[some]] for some in (parts[number], left_out[number]))
+        by, _ = lessons(number - 1)
         return kept(
             unfinished and unfinished / f"vgae_{number}.safetensors",
             lambda: VGAE(config.vgae),
-            lambda: fit_vgae(graphs, known, held, config, listener(number), epochs),
+            lambda: fit_vgae(graphs, known, held, config, listener(number), epochs, by),
             device,
         )
 
@@ -274,10 +315,11 @@ def train_stack(
         anomaly = deviation(
             errors[number][part], *center_and_spread(errors[number][part[clean[part]]])
         )
+        _, by = lessons(number - 1)
         return kept(
             unfinished and unfinished / f"gat_{number}.safetensors",
             lambda: GAT(config.gat),
-            lambda: fit_gat(graphs, part, held, config, listener(number), epochs, anomaly),
+            lambda: fit_gat(graphs, part, held, config, listener(number), epochs, anomaly, by),
             device,
         )
 
@@ -302,7 +344,10 @@ def train_stack(
             _set(gat.odds_center, center[0])
             _set(gat.odds_spread, spread[0])
 
-    detectors = [Detectors(vgae, gat) for vgae, gat in zip(vgaes, gats, strict=True)]
+    detectors = [
+        Detectors(vgae, gat, fit_further(kinds, _lessons(captures, part), config, device))
+        for vgae, gat, part in zip(vgaes, gats, parts, strict=True)
+    ]
     unseen = [
         _Unseen(
             n,
@@ -367,10 +412,15 @@ def _calibrate_vgae(
     for part in clean:
         distance = deviation_of(part.detectors.vgae, part.capture, part.evidence, usual)
         distances.append(distance[part.clean])
-        attacked.append(distance[part.rows[part.label > 0]])
+        if len(part.capture.reference):
+            # Without a reference another vehicle departs by more than these captures tell:
+            # thresholds stay as high as may be.
+            attacked.append(distance[part.rows[part.label > 0]])
         experience.append(part.capture.experience[np.isin(part.capture.scored, part.clean)])
     thresholds = clean_thresholds(
-        np.concatenate(distances), np.concatenate(experience), np.concatenate(attacked)
+        np.concatenate(distances),
+        np.concatenate(experience),
+        np.concatenate([*attacked, np.empty(0)]),
     )
     _set(vgae.component_usual, usual)
     _set(vgae.thresholds, thresholds)
@@ -432,6 +482,16 @@ def _numbers(tensor: Tensor) -> npt.NDArray[np.float64]:
 
 def _set(buffer: Tensor, value: npt.ArrayLike) -> None:
     buffer.copy_(torch.as_tensor(value))
+
+
+def _lessons(captures: Sequence[PreparedCapture], part: npt.NDArray[np.int64]) -> list[Lesson]:
+    """A part of all windows, one capture after another, as what each capture holds of it."""
+    ends = np.cumsum([len(c.store) for c in captures])
+    chosen = np.split(part, np.searchsorted(part, ends[:-1]))
+    return [
+        Lesson(capture, rows - (end - len(capture.store)))
+        for capture, rows, end in zip(captures, chosen, ends, strict=True)
+    ]
 
 
 def _kind(capture: PreparedCapture) -> int:

@@ -91,13 +91,14 @@ class FastVGAE:
         node = _row_mean(self.node_decoder(z).sub_(x).square_())
         kl = _row_mean(z.square().add_(log_variance.exp()).sub_(log_variance).sub_(1)).mul_(0.5)
 
-        node_mean, kl_mean = _mean(torch.stack([node, kl], dim=1), windows.node_ptr).unbind(1)
-        frame_mean = _mean((node * windows.x[:, FRAME_SHARE])[:, None], windows.node_ptr)[:, 0]
+        of_frames = node * windows.x[:, FRAME_SHARE]
+        per_node = torch.stack([node, kl, of_frames], dim=1)
+        node_mean, kl_mean, frame_mean = _mean(per_node, windows.node_ptr).unbind(1)
         edge_mean, link_mean = _mean(torch.stack([edge, link], dim=1), windows.edge_ptr).unbind(1)
         columns = [
             node_mean,
             _largest(node, windows.node_ptr),
-            frame_mean.mul_(windows.node_ptr.diff()),
+            frame_mean * windows.node_ptr.diff(),
             edge_mean,
             _largest(edge, windows.edge_ptr),
             link_mean,

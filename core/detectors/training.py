@@ -1,7 +1,7 @@
 """Training of both detectors with Lightning."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -214,18 +214,20 @@ def fit_vgae(
     config: DetectorConfig,
     reporter: Reporter,
     epochs: int | None = None,
+    module_type: Callable[..., VGAEModule] = VGAEModule,
 ) -> Course[VGAE]:
     """Train a VGAE on the clean windows ``train``, judged after every epoch by ``held_out``.
 
     Args:
         held_out: clean windows of other captures; none: no epoch is judged.
         epochs: end after so many; by default, after all that the schedule has.
+        module_type: what the loss is.
     """
     torch.manual_seed(config.seed)
     model = VGAE(config.vgae).to(graphs.y.device)
     model.learn_scale(_gathered(graphs, train))
     batches = _batches(graphs, train, config)
-    module = VGAEModule(
+    module = module_type(
         model, graphs, config.vgae.lr, len(batches) * config.vgae.epochs, config.seed
     )
     course = Course(model)
@@ -241,6 +243,7 @@ def fit_gat(
     reporter: Reporter,
     epochs: int | None = None,
     anomaly: npt.NDArray[np.float64] | None = None,
+    module_type: Callable[..., GATModule] = GATModule,
 ) -> Course[GAT]:
     """Train a GAT on the labelled windows ``train``, which must hold both classes.
 
@@ -249,6 +252,7 @@ def fit_gat(
         epochs: as for :func:`fit_vgae`.
         anomaly: ``[len(train)]`` how anomalous a VGAE finds the windows: clean ones that it finds
             hard are drawn more often.
+        module_type: as for :func:`fit_vgae`.
     """
     torch.manual_seed(config.seed)
     model = GAT(config.gat).to(graphs.y.device)
@@ -262,7 +266,7 @@ def fit_gat(
     batches = _batches(graphs, clean, config, train[attacked], weight)
     share = batches.rare_windows / batches.windows
     attack_weight = min((1 - share) / share, LARGEST_CLASS_WEIGHT)
-    module = GATModule(
+    module = module_type(
         model,
         graphs,
         config.gat.lr,

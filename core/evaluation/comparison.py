@@ -18,7 +18,7 @@ from core.evaluation.baselines import (
 )
 from core.evaluation.metrics import require_finite
 from core.evaluation.scenario import measure_scenario
-from core.evaluation.scores import AlphaPolicy, Scores, WindowScores
+from core.evaluation.scores import EXTRA, AlphaPolicy, Scores, WindowScores
 
 VALIDATION = "validation"
 """Scenario name of the held-out training windows in :attr:`Comparison.predictions`."""
@@ -37,7 +37,8 @@ class Comparison:
     predictions: pa.Table
     """One row per scored window: ``split`` (scenario), ``capture`` (``split/file``), ``window``,
     ``start_time``, ``end_time`` (s), ``first_frame``, ``label``, ``attack``, ``anomaly_score``,
-    ``gat_prob``, ``alpha`` and the scores ``fused``, ``fixed_alpha``, ``stacking``, ``oracle``."""
+    ``gat_prob``, ``alpha`` and the scores ``fused``, ``fixed_alpha``, ``stacking``, ``oracle``;
+    ``score:`` and its name: the score of a further detector."""
 
 
 def compare(
@@ -120,6 +121,10 @@ def _score(
             "fixed_alpha": pa.array(fused_score(anomaly, gat_prob, fixed_alpha)),
             "stacking": pa.array(stacking.predict_proba(anomaly, gat_prob)),
             "oracle": pa.array(oracle_score(cache)),
+            **{
+                f"{EXTRA}{name}": pa.array(np.asarray(score, np.float32))
+                for name, score in cache.extra_scores.items()
+            },
         }
     )
 

@@ -19,6 +19,7 @@ from core.evaluation.bootstrap import (
 )
 from core.evaluation.detection import Timeline, detection_metrics
 from core.evaluation.metrics import window_metrics
+from core.evaluation.scores import EXTRA
 
 METHODS = ("vgae", "gat", "fixed_alpha", "stacking", "fusion", "oracle")
 SINGLES = ("vgae", "gat")
@@ -105,7 +106,11 @@ def _measured(
     columns: Columns, threshold: float, frames: int | None, contiguous: bool
 ) -> dict[str, Any]:
     label = columns["label"] == 1
-    scores = {name: columns[SCORE_COLUMNS[name]].astype(np.float64) for name in METHODS}
+    further = {name.removeprefix(EXTRA): name for name in sorted(columns) if name.startswith(EXTRA)}
+    scores = {
+        name: columns[column].astype(np.float64)
+        for name, column in (SCORE_COLUMNS | further).items()
+    }
     methods = {name: window_metrics(label, score, threshold) for name, score in scores.items()}
     draws: dict[str, Draws] = {}
     if len(label) >= FEWEST_BLOCKS:
@@ -120,7 +125,7 @@ def _measured(
         "windows": len(label),
         "attack_windows": int(np.count_nonzero(label)),
         "methods": methods,
-        "intervals": {name: intervals(draws[name]) if draws else nothing for name in METHODS},
+        "intervals": {name: intervals(draws[name]) if draws else nothing for name in scores},
         "fusion_gain": _gain(methods, draws),
     }
     if contiguous:

@@ -1,10 +1,13 @@
 """What the evaluation needs of a prediction cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+EXTRA = "score:"
+"""Before the name of a further detector: the column with its scores."""
 
 
 class Scores(Protocol):
@@ -52,6 +55,10 @@ class WindowScores(Scores, Protocol):
 
     @property
     def end_time(self) -> npt.NDArray[np.float64]: ...
+
+    @property
+    def extra_scores(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Further detectors' scores by name."""
 
 
 class AlphaPolicy(Protocol):

@@ -82,6 +82,5 @@ def test_a_script_in_a_capture_name_stays_text(open_page, workspace):
     (folder / "results.json").write_text(json.dumps(results))
     app = open_page("comparison", run=RUN_ID)
     assert not app.exception
-    warning = app.warning[0].value
-    assert "\\[link\\]" in warning
-    assert "\\*\\*bold" in warning
+    assert "\\[link\\]" in said(app)
+    assert "\\*\\*bold" in said(app)

@@ -14,7 +14,8 @@ def labelled_twin(path: Path) -> Path | None:
     """``labeled_NAME.csv`` beside ``NAME.log``, whatever the case of its name."""
     wanted = f"labeled_{path.name.split('.')[0]}.csv".lower()
     try:
-        return next((p for p in sorted(path.parent.iterdir()) if p.name.lower() == wanted), None)
+        beside = sorted(path.parent.iterdir())
+        return next((p for p in beside if p.name.lower() == wanted and p.is_file()), None)
     except OSError:
         return None
 

@@ -1,5 +1,6 @@
 """Captures written and read again: without loss, or with what is lost being told."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,13 @@ def test_other_endings_and_places_are_refused(odd: FrameTable, tmp_path: Path) -
     for ending in WRITERS:
         with pytest.raises(StorageError):
             export(odd, tmp_path / "odd.log" / f"x{ending}")
+
+
+@pytest.mark.parametrize("ending", list(WRITERS))
+def test_a_name_that_is_no_utf8_is_written(tmp_path: Path, ending: str) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff" + ending.encode()))
+    export(table_of([(1.0, 1, 0, 0, b"", 0)]), path)
+    assert len(read_capture(path)) == 1
 
 
 def test_a_damaged_parquet_of_ours_is_refused(odd: FrameTable, tmp_path: Path) -> None:
