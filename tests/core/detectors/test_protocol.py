@@ -1,4 +1,4 @@
-"""A third detector: registered by name, cross-fitted, cached, compared, and nothing changed for it."""
+"""A third detector: by name, cross-fitted, cached, compared, and nothing changed for it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
