@@ -33,10 +33,10 @@ def scored_windows(windows: int = WINDOWS) -> FusionPredictionCache:
     """Scores of two middling detectors."""
     rng = np.random.default_rng(0)
     label = rng.random(windows) < 0.3
-    scores = (
+    anomaly, gat_prob = (
         np.clip(rng.normal(0.3 + 0.4 * label, 0.2), 0, 1).astype(np.float32) for _ in range(2)
     )
-    return FusionPredictionCache.from_arrays(*scores, label.astype(np.uint8))
+    return FusionPredictionCache.from_arrays(anomaly, gat_prob, label.astype(np.uint8))
 
 
 def fusion_speed(table: FrameTable, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -113,8 +113,12 @@ def in_the_loop(table: FrameTable, device: torch.device, config: FusionConfig) -
         )
         learn(learner, Batch(features(states), rewards))
 
+    def updates(count: int) -> None:
+        for _ in range(count):
+            update()
+
     update()
-    return _seconds(lambda: [update() for _ in range(IN_THE_LOOP)]) / IN_THE_LOOP
+    return _seconds(lambda: updates(IN_THE_LOOP)) / IN_THE_LOOP
 
 
 def _seconds(work: Any) -> float:
