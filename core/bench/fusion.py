@@ -33,10 +33,10 @@ def scored_windows(windows: int = WINDOWS) -> FusionPredictionCache:
     """Scores of two middling detectors."""
     rng = np.random.default_rng(0)
     label = rng.random(windows) < 0.3
-    scores = (
+    anomaly, gat_prob = (
         np.clip(rng.normal(0.3 + 0.4 * label, 0.2), 0, 1).astype(np.float32) for _ in range(2)
     )
-    return FusionPredictionCache.from_arrays(*scores, label.astype(np.uint8))
+    return FusionPredictionCache.from_arrays(anomaly, gat_prob, label.astype(np.uint8))
 
 
 def fusion_speed(table: FrameTable, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -100,7 +100,7 @@ def in_the_loop(table: FrameTable, device: torch.device, config: FusionConfig) -
     learner = make_learner(network.to(device), config.agent)
     alphas = alpha_values(config.agent.alpha_steps).to(device)
 
-    def update() -> None:
+    def update() -> torch.Tensor:
         rows = torch.randint(len(store), (config.agent.batch_size,), generator=generator)
         batch = graphs.gather(rows.to(device))
         with torch.inference_mode():
@@ -111,7 +111,7 @@ def in_the_loop(table: FrameTable, device: torch.device, config: FusionConfig) -
         rewards = reward_matrix(
             states[:, 0], states[:, 1], label, alphas, config.agent, config.evaluation.threshold
         )
-        learn(learner, Batch(features(states), rewards))
+        return learn(learner, Batch(features(states), rewards))[0]
 
     update()
     return _seconds(lambda: [update() for _ in range(IN_THE_LOOP)]) / IN_THE_LOOP
