@@ -36,12 +36,12 @@ def test_the_command_lists_every_setting(
     for name in ("agent.gamma", "data.detector.window.size", "evaluation.threshold"):
         assert f"| `{name}` |" in out
     path = tmp_path / "x.md"
-    path.write_text(f"a\n{BEGIN}\nold\n{END}\nz\n")
+    path.write_text(f"a\n{BEGIN}\nstale tables\n{END}\nz\n")
     assert main(["settings", "--update", str(path)]) == 0
     text = path.read_text()
     assert text.startswith("a\n")
     assert text.endswith("z\n")
-    assert "old" not in text
+    assert "stale tables" not in text
     assert "agent.gamma" in text
     with pytest.raises(ConfigError, match="expected <!-- settings: begin -->"):
         updated("no marks")

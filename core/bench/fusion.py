@@ -100,7 +100,7 @@ def in_the_loop(table: FrameTable, device: torch.device, config: FusionConfig) -
     learner = make_learner(network.to(device), config.agent)
     alphas = alpha_values(config.agent.alpha_steps).to(device)
 
-    def update() -> None:
+    def update() -> torch.Tensor:
         rows = torch.randint(len(store), (config.agent.batch_size,), generator=generator)
         batch = graphs.gather(rows.to(device))
         with torch.inference_mode():
@@ -111,7 +111,7 @@ def in_the_loop(table: FrameTable, device: torch.device, config: FusionConfig) -
         rewards = reward_matrix(
             states[:, 0], states[:, 1], label, alphas, config.agent, config.evaluation.threshold
         )
-        learn(learner, Batch(features(states), rewards))
+        return learn(learner, Batch(features(states), rewards))[0]
 
     def updates(count: int) -> None:
         for _ in range(count):
