@@ -37,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a teacher's parameters that its student may have at most, default %(default)s",
     )
     parser.add_argument(
-        "overrides",
-        nargs="*",
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
         metavar="SETTING=VALUE",
         help="any setting of the teachers in Hydra's notation, such as data.detector.folds=3",
     )

@@ -45,7 +45,7 @@ def overrides(dataset: Path) -> list[str]:
             if isinstance(value, dict):
                 words += changed(value, old[name], f"{prefix}{name}.")
             elif value != old[name]:
-                words.append(f"{prefix}{name}={value}")
+                words += ["--set", f"{prefix}{name}={value}"]
         return words
 
     return changed(small, given, "data.detector.")
@@ -85,7 +85,7 @@ def test_without_attacks_there_is_nobody_to_learn_from(
     for number in (1, 2):
         write(dataset, f"{CLEAN}/{number}.csv", recording(0, seed=number))
     arguments = ["distil", str(dataset), "--out", str(tmp_path / "out"), "--device", "cpu"]
-    assert main([*arguments, *overrides(dataset), "data.detector.rehearsals=0"]) == 2
+    assert main([*arguments, *overrides(dataset), "--set", "data.detector.rehearsals=0"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"error: {dataset}: no attack in the training captures")
     assert not list((tmp_path / "out").iterdir())
@@ -95,8 +95,8 @@ def test_without_attacks_there_is_nobody_to_learn_from(
     ("arguments", "expected"),
     [
         (["--share", "0"], "--share: expected a share above 0 and up to 1, got 0.0"),
-        (["data.detector.gat.hidden_channels=2"], "no student with 0.1 of the parameters"),
-        (["data.detector.nothing=2"], "has no setting 'nothing'"),
+        (["--set", "data.detector.gat.hidden_channels=2"], "no student with 0.1 of the parameters"),
+        (["--set", "data.detector.nothing=2"], "has no setting 'nothing'"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(

@@ -93,7 +93,7 @@ def teachers() -> DetectorStack:
 def taught() -> DetectorStack:
     small = student_settings(TEACHER)
     lessons = lessons_of(teachers(), CPU)
-    return train_stack(captures(), small, CPU, SilentReporter(), lessons)
+    return train_stack(captures(), small, CPU, SilentReporter(), lessons=lessons)
 
 
 @cache

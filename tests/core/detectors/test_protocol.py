@@ -1,4 +1,4 @@
-"""A third detector: by name, cross-fitted, cached, compared, and nothing changed for it."""
+"""A third detector, known by its name: cross-fitted, cached and compared like the others."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
