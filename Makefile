@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format setup dev browser bench bench-ui clean
+.PHONY: help run test lint format setup dev browser bench bench-ui screenshots clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: setup  ## serve the dashboard on 127.0.0.1:8501
 	$(BIN)/streamlit run dashboard/app.py --server.address 127.0.0.1 --server.port $(PORT)
@@ -42,6 +42,9 @@ bench: setup bench-ui  ## measure the throughput of each stage, and the pages
 
 bench-ui: dev browser  ## measure pages and clicks in a browser, while training and idle
 	$(BIN)/python -m tests.browser.bench_ui
+
+screenshots: dev browser  ## pictures of every page in both themes, into assets/screenshots
+	$(BIN)/python -m tests.browser.screenshots
 
 clean:  ## remove the virtual environment and tool caches; the workspace stays
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

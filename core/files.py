@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The block may make the temporary path a file or a folder.
 
     Raises:
-        StorageError: if the operating system refuses (no space, no permission).
+        StorageError: if the operating system refuses (no space, no permission), or ``path`` is
+            neither file nor folder (a device, a pipe), which would be replaced by one.
     """
     temporary: Path | None = None
+    if "\0" in str(path):
+        raise StorageError(f"cannot write {str(path)!r}: a name cannot hold a zero byte")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise StorageError(f"cannot write {path}: it is a device or a pipe, and no file")
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last: some writers (numpy) choose a format or add an ending by it.
-        temporary = path.parent / f".{path.stem}-{os.getpid()}-{os.urandom(4).hex()}{path.suffix}"
+        name = f".{path.stem[:40]}-{os.getpid()}-{os.urandom(4).hex()}{path.suffix}"
+        temporary = path.parent / name
         yield temporary
         _replace(temporary, path)
     except OSError as error:
@@ -66,7 +72,7 @@ def content_hash(path: Path) -> str:
 def _replace(temporary: Path, path: Path) -> None:
     if path.is_dir() and temporary.is_dir():
         # A folder cannot be replaced in one step: the old one leaves first, and is then removed.
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-old-"))
         path.replace(old / path.name)
         temporary.replace(path)
         shutil.rmtree(old)
@@ -75,7 +81,8 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    with suppress(OSError):  # Of a name that is too long: there is nothing to remove.
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -176,7 +176,7 @@ def pick_capture(listed: Sequence[Listed]) -> Listed | None:
         return None
     attacked = [key for key, c in by_key.items() if c.facts and c.facts.attack_frames]
     first = list(by_key).index(attacked[0]) if attacked else 0
-    chosen = st.selectbox("Capture", list(by_key), index=first, key="capture")
+    chosen = st.selectbox("Capture", list(by_key), index=first, key="capture", bind="query-params")
     return by_key[chosen]
 
 

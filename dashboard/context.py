@@ -13,8 +13,9 @@ from dashboard.datasets import names_of_datasets
 from dashboard.formatting import ago, code
 from dashboard.results import has_results
 
-HOME, DATASETS, TRAINING, POLICY, COMPARISON = (
-    f"../pages/{name}.py" for name in ("home", "datasets", "training", "policy", "comparison")
+HOME, DATASETS, TRAINING, POLICY, COMPARISON, GUIDE = (
+    f"../pages/{name}.py"
+    for name in ("home", "datasets", "training", "policy", "comparison", "guide")
 )
 
 STATE_BADGES = {

@@ -4,6 +4,7 @@ ECharts redraws in place when data is added; a Plotly chart would be mounted ane
 its zoom. Smoothing and log axes are widgets, so they survive too.
 """
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Mapping
@@ -19,6 +20,9 @@ from dashboard.palette import METHODS
 MAX_POINTS = 4000
 """Points of one curve kept in a session; beyond it every second one is dropped."""
 LOG_LINES = 200
+BESIDE = tuple(METHODS[name].color for name in ("fixed_alpha", "stacking", "gat", "oracle", "vgae"))
+"""Colours of other runs, in turn."""
+BEST = "#d1561f"
 
 TRAIN, VALIDATION, EXTRA = METHODS["vgae"].color, METHODS["fusion"].color, METHODS["gat"].color
 
@@ -37,6 +41,13 @@ class Chart:
     """Metric whose highest value is named under the title."""
     band: tuple[str, str] | None = None
     """(mean, standard deviation) metrics drawn as a band."""
+    unit: str = ""
+    """What the y axis counts."""
+
+    @property
+    def main(self) -> str:
+        """The metric by which runs are laid beside one another."""
+        return self.best or list(self.lines)[-1]
 
 
 DETECTOR_CHARTS = (
@@ -45,14 +56,22 @@ DETECTOR_CHARTS = (
         "VGAE loss",
         {"train_loss": ("training", TRAIN), "val_loss": ("held out", VALIDATION)},
         can_log=True,
+        unit="loss",
     ),
     Chart(
         "gat",
         "GAT loss",
         {"train_loss": ("training", TRAIN), "val_loss": ("held out", VALIDATION)},
         can_log=True,
+        unit="loss",
     ),
-    Chart("gat", "GAT F1 on held-out windows", {"val_f1": ("held out", VALIDATION)}, best="val_f1"),
+    Chart(
+        "gat",
+        "GAT F1 on held-out windows",
+        {"val_f1": ("held out", VALIDATION)},
+        best="val_f1",
+        unit="F1",
+    ),
 )
 FUSION_CHARTS = (
     Chart(
@@ -60,27 +79,31 @@ FUSION_CHARTS = (
         "Reward per window",
         {"train_reward": ("training", TRAIN), "val_reward": ("validation", VALIDATION)},
         best="val_reward",
+        unit="mean reward",
     ),
     Chart(
         "fusion",
         "Validation accuracy and F1",
         {"val_accuracy": ("accuracy", TRAIN), "val_f1": ("F1", VALIDATION)},
         best="val_f1",
+        unit="share",
     ),
     Chart(
         "fusion",
         "Alpha, mean and spread",
         {"alpha_mean": ("mean", EXTRA)},
         band=("alpha_mean", "alpha_std"),
+        unit="alpha",
     ),
     Chart(
         "fusion",
         "Gap to the oracle closed",
         {"gap_closed": ("share", VALIDATION)},
         best="gap_closed",
+        unit="share",
     ),
-    Chart("fusion", "Loss", {"train_loss": ("training", TRAIN)}, can_log=True),
-    Chart("fusion", "Exploration (epsilon)", {"epsilon": ("epsilon", EXTRA)}),
+    Chart("fusion", "Loss", {"train_loss": ("training", TRAIN)}, can_log=True, unit="loss"),
+    Chart("fusion", "Exploration (epsilon)", {"epsilon": ("epsilon", EXTRA)}, unit="share"),
 )
 
 
@@ -141,16 +164,27 @@ class Drained:
         return frame
 
 
-def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -> dict[str, Any]:
+def draw(
+    chart: Chart,
+    points: pd.DataFrame,
+    smoothing: float,
+    log_axis: bool,
+    beside: Mapping[str, pd.DataFrame] | None = None,
+    last: int = 0,
+) -> dict[str, Any]:
     """ECharts option of one chart.
 
     Args:
         points: :meth:`Drained.frame` of the chart's step.
+        beside: name -> the same of other runs; the chart's main metric of each is drawn too.
+        last: show so many epochs at the end only; 0: all.
         smoothing: weight of the past in an exponential moving average, 0 (none) to below 1; the
             raw values stay visible, faint.
         log_axis: draw the y axis logarithmically where the chart can be.
     """
     log_axis = log_axis and chart.can_log
+    if last:
+        points = points[points["x"] > points["x"].max() - last]
     data: dict[str, pd.Series] = {"x": points["x"]}
     series: list[dict[str, Any]] = []
     for metric, (name, color) in chart.lines.items():
@@ -176,12 +210,28 @@ def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -
         shade = {"areaStyle": {"opacity": 0.2}, "color": EXTRA, "tooltip": {"show": False}}
         series.append({**hidden, "name": "low", "encode": {"x": "x", "y": "low"}})
         series.append({**hidden, **shade, "name": "± std", "encode": {"x": "x", "y": "width"}})
+    named = [name for name, _ in chart.lines.values()]
+    others = {
+        name: frame
+        for name, frame in (beside or {}).items()
+        if chart.main in frame and frame[chart.main].notna().any()
+    }
+    source = pd.DataFrame(data)
+    for (name, frame), color in zip(others.items(), itertools.cycle(BESIDE), strict=False):
+        column = f"beside {name}"
+        other = frame[["x", chart.main]].rename(columns={chart.main: column})
+        if last:
+            other = other[other["x"] > other["x"].max() - last]
+        source = source.merge(other, on="x", how="outer").sort_values("x")
+        series.append(_line({"color": color, "showSymbol": False}, name, column, dashed=True))
+        named.append(name)
+    _mark_best(chart, points, series)
     return {
         "animation": False,
-        "grid": {"left": 58, "right": 16, "top": 34, "bottom": 42},
-        "legend": {"top": 0, "left": 0, "data": [name for name, _ in chart.lines.values()]},
+        "grid": {"left": 58, "right": 16, "top": 34 + 22 * (len(others) > 1), "bottom": 42},
+        "legend": {"top": 0, "left": 0, "data": named},
         "tooltip": {"trigger": "axis", "valueFormatter": "%.4g"},
-        "dataset": {"source": pd.DataFrame(data)},
+        "dataset": {"source": source},
         "xAxis": {
             "type": "value",
             "name": "epoch",
@@ -191,7 +241,14 @@ def draw(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -
             "min": "dataMin",
             "max": "dataMax",
         },
-        "yAxis": {"type": "log" if log_axis else "value", "scale": True},
+        "yAxis": {"type": "log" if log_axis else "value", "scale": True, **_axis_name(chart.unit)},
+        # Drag to zoom, which lasts until the next epoch comes: freeze the curves for longer.
+        "toolbox": {
+            "right": 4,
+            "top": -6,
+            "itemSize": 12,
+            "feature": {"dataZoom": {"yAxisIndex": "none"}, "restore": {}},
+        },
         "series": series,
     }
 
@@ -205,12 +262,41 @@ def best_so_far(chart: Chart, points: pd.DataFrame) -> str:
     return f"best {values.iloc[row]:.4f} at epoch {points['x'].iloc[row]:.0f}"
 
 
-def _line(style: dict[str, Any], name: str, column: str, opacity: float = 1.0) -> dict[str, Any]:
+def _axis_name(name: str) -> dict[str, Any]:
+    return {"name": name, "nameLocation": "middle", "nameGap": 42}
+
+
+def _mark_best(chart: Chart, points: pd.DataFrame, series: list[dict[str, Any]]) -> None:
+    """A ring around the best value of the chart's marked metric."""
+    if not chart.best or chart.best not in points or not points[chart.best].notna().any():
+        return
+    row = int(np.nanargmax(points[chart.best]))
+    place = [float(points["x"].iloc[row]), float(points[chart.best].iloc[row])]
+    for line in series:
+        if line.get("encode", {}).get("y") == chart.best:
+            line["markPoint"] = {
+                "symbol": "circle",
+                "symbolSize": 12,
+                "itemStyle": {"color": "transparent", "borderWidth": 2, "borderColor": BEST},
+                "label": {"show": False},
+                "data": [{"name": "best", "coord": place}],
+            }
+
+
+def _line(
+    style: dict[str, Any], name: str, column: str, opacity: float = 1.0, dashed: bool = False
+) -> dict[str, Any]:
     return {
         **style,
         "type": "line",
         "name": name,
         "encode": {"x": "x", "y": column},
-        "lineStyle": {"width": 2 if opacity == 1 else 1, "opacity": opacity},
+        # Runs of other lengths have no value at some epochs.
+        "connectNulls": dashed,
+        "lineStyle": {
+            "width": 2 if opacity == 1 else 1,
+            "opacity": opacity,
+            "type": "dashed" if dashed else "solid",
+        },
         "itemStyle": {"opacity": opacity},
     }

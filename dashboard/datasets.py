@@ -4,6 +4,7 @@ Only names, sizes and times of files are read here, so that a page is quick; not
 """
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,15 +140,29 @@ def detectors_trained(workspace: Workspace, name: str) -> float | None:
     return max(times, default=None)
 
 
+def import_roots() -> list[Path]:
+    """Folders below which captures may be imported from; empty: wherever the server may read."""
+    named = os.environ.get("CANFUSION_IMPORT_ROOTS", "").split(os.pathsep)
+    return [Path(root).expanduser().resolve() for root in named if root.strip()]
+
+
 def source_folder(text: str) -> Path:
     """A folder typed by the user, if it can be imported.
 
     Raises:
-        DatasetError: if it is no absolute path of a folder with split folders.
+        DatasetError: if it is no absolute path of a folder with split folders, or lies outside the
+            folders that ``CANFUSION_IMPORT_ROOTS`` names.
     """
     path = Path(text.strip()).expanduser()
     if not text.strip() or "\0" in text or not path.is_absolute():
         raise DatasetError(f"expected the absolute path of a folder, got {text!r}")
+    roots = import_roots()
+    # Links are followed first: one below a root must not lead out of it.
+    if roots and not any(path.resolve().is_relative_to(root) for root in roots):
+        raise DatasetError(
+            f"{path} may not be imported: this server allows folders below "
+            f"{', '.join(map(str, roots))}"
+        )
     if not path.is_dir():
         raise DatasetError(f"there is no folder {path} on this machine")
     if not any(f.is_dir() and f.name.startswith("train_") for f in path.iterdir()):

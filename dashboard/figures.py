@@ -1,5 +1,6 @@
 """Plotly figures of finished runs. Every figure names its axes and units."""
 
+import html
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import plotly.graph_objects as go
 
 from dashboard.formatting import scenario
 from dashboard.palette import ALPHA, ATTACK, BENIGN, GRID, METHODS
+from dashboard.tables import interval, scenarios
 from dashboard.tables import metric as metric_of
-from dashboard.tables import scenarios
 
 MAX_POINTS = 3000
 """Windows drawn one by one in a timeline; longer ones are thinned."""
@@ -21,7 +22,9 @@ CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale
 """Plotly's own buttons: zoom, pan, reset, save as picture."""
 
 
-def alpha_histogram(alpha: npt.NDArray[Any], label: npt.NDArray[Any]) -> go.Figure:
+def alpha_histogram(
+    alpha: npt.NDArray[Any], label: npt.NDArray[Any], height: int = 300
+) -> go.Figure:
     """How often the agent picked which weight, for benign and attacked windows apart."""
     edges = np.linspace(-0.5, HISTOGRAM_BINS - 0.5, HISTOGRAM_BINS + 1) / (HISTOGRAM_BINS - 1)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -41,7 +44,7 @@ def alpha_histogram(alpha: npt.NDArray[Any], label: npt.NDArray[Any]) -> go.Figu
         )
     figure.update_layout(
         barmode="group",
-        height=300,
+        height=height,
         margin={"l": 60, "r": 10, "t": 10, "b": 50},
         xaxis={"title": "alpha (0: VGAE decides, 1: GAT decides)", "range": [-0.04, 1.04]},
         yaxis={"title": "share of windows", "tickformat": ".0%", "gridcolor": GRID},
@@ -69,13 +72,16 @@ def method_bars(
         if all(value is None for value in values):
             continue
         lowest = min([lowest, *(value for value in values if value is not None)])
+        limits = [interval(numbers, name, metric) for numbers in groups.values()]
         figure.add_bar(
-            x=[_two_lines(scenario(group)) for group in groups],
+            x=[_two_lines(html.escape(scenario(group))) for group in groups],
             y=values,
             name=method.label,
             marker_color=method.color,
+            error_y=_error_bars(values, limits),
             texttemplate="%{y:.3f}",
-            textposition="outside",
+            textposition="inside" if any(limits) else "outside",
+            insidetextanchor="start",
             textangle=-90,
             cliponaxis=False,
             hovertemplate=f"%{{x}}<br>{title} %{{y:.4f}}<extra>{method.label}</extra>",
@@ -90,6 +96,28 @@ def method_bars(
         legend=LEGEND,
     )
     return figure
+
+
+def _error_bars(
+    values: list[float | None], limits: list[list[float] | None]
+) -> dict[str, Any] | None:
+    """95 % intervals as Plotly wants them; None where not one is known."""
+    if not any(limits):
+        return None
+    above, below = [], []
+    for value, limit in zip(values, limits, strict=True):
+        low, high = limit if value is not None and limit else (0.0, 0.0)
+        above.append(max(high - (value or 0.0), 0.0))
+        below.append(max((value or 0.0) - low, 0.0) if limit else 0.0)
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": above,
+        "arrayminus": below,
+        "thickness": 1.2,
+        "width": 3,
+        "color": "#7d8794",
+    }
 
 
 def timeline(
@@ -114,7 +142,7 @@ def timeline(
         line={"width": 0, "shape": "hv", "color": ATTACK},
         fill="tozeroy",
         fillcolor="rgba(209, 86, 31, 0.22)",
-        customdata=shown["attack"].astype(str).replace("", "benign"),
+        customdata=shown["attack"].astype(str).replace("", "benign").map(html.escape),
         hovertemplate="%{customdata}<extra>truth</extra>",
     )
     for column, (name, color) in lines.items():

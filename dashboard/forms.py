@@ -43,6 +43,10 @@ ELSEWHERE = frozenset(
 )
 
 
+KEY = "setting-"
+"""Begins the key of every field."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """One setting with its default and the values it may take."""
@@ -90,9 +94,15 @@ def settings_form(config: FusionConfig) -> dict[str, Any]:
     return chosen
 
 
+def forget_settings() -> None:
+    """Let all fields begin with the values that they are given next."""
+    for key in [key for key in st.session_state if str(key).startswith(KEY)]:
+        del st.session_state[key]
+
+
 def ask(setting: Setting) -> Any:
     """The widget that fits a setting's type; returns what was chosen."""
-    label, key, help = setting.label, f"setting-{setting.name}", setting.help
+    label, key, help = setting.label, KEY + setting.name, setting.help
     if setting.choices:
         index = setting.choices.index(setting.value)
         return st.selectbox(label, setting.choices, index=index, key=key, help=help)

@@ -18,20 +18,13 @@ class Headline(NamedTuple):
 
 def headline(results: dict[str, Any]) -> Headline:
     """Compare fusion's mean F1 over the test scenarios with the better single model's."""
-    tests = [s["methods"] for s in results["scenarios"].values() if s.get("attack_windows")]
-    measured = [m for m in tests if all(_f1(m, name) is not None for name in ("vgae", "gat"))]
-    measured = [m for m in measured if _f1(m, "fusion") is not None]
+    measured, mean = _measured(results), mean_f1(results)
     if not measured:
         return Headline(
             "unknown",
             "No test scenario has attacked windows, so nothing can be said about detection: "
             "only the false alarm rate is meaningful here.",
         )
-    mean = {
-        name: sum(_f1(m, name) or 0.0 for m in measured) / len(measured)
-        for name in METHODS
-        if name in measured[0]
-    }
     best = max(("vgae", "gat"), key=mean.__getitem__)
     gain = mean["fusion"] - mean[best]
     wins = sum(
@@ -49,6 +42,41 @@ def headline(results: dict[str, Any]) -> Headline:
             "hurts", f"**Fusion does not help here:** {compared} Use {METHODS[best].label}."
         )
     return Headline("equal", f"**Fusion makes no difference here:** {compared}")
+
+
+def mean_f1(results: dict[str, Any]) -> dict[str, float]:
+    """Method -> mean F1 over the test scenarios where it is defined; empty where it nowhere is."""
+    measured = _measured(results)
+    return {
+        name: sum(_f1(m, name) or 0.0 for m in measured) / len(measured)
+        for name in METHODS
+        if measured and name in measured[0]
+    }
+
+
+def _measured(results: dict[str, Any]) -> list[dict[str, Any]]:
+    tests = [s["methods"] for s in results["scenarios"].values() if s.get("attack_windows")]
+    return [
+        methods
+        for methods in tests
+        if all(_f1(methods, name) is not None for name in ("vgae", "gat", "fusion"))
+    ]
+
+
+def gain_here(numbers: dict[str, Any]) -> str:
+    """What fusion adds in one scenario, and how sure that is; empty where it is not known."""
+    gain = numbers.get("fusion_gain") or {}
+    if gain.get("f1") is None or gain.get("best_single") not in METHODS:
+        return ""
+    single = METHODS[gain["best_single"]].label
+    told = f"Fusion's F1 is {abs(gain['f1']):.3f} {'above' if gain['f1'] >= 0 else 'below'} "
+    told += f"that of {single}, the better single model here"
+    limits = gain.get("f1_interval")
+    if not limits:
+        return f"{told}."
+    low, high = limits
+    clear = "it helps" if low > 0 else "it does not help" if high < 0 else "no clear difference"
+    return f"{told} (95 %: {low:+.3f} to {high:+.3f}): **{clear}**."
 
 
 def gap_closed(results: dict[str, Any]) -> str:

@@ -1,20 +1,23 @@
 """A run that is at work: progress, buttons, curves and log, refreshed while it lasts."""
 
-from collections.abc import Callable
-
 import pandas as pd
 import streamlit as st
 
-from core.jobs.run import PAUSED, RUNNING, STOPPING, Run
+from core.jobs.run import INTERRUPTED, QUEUED, Run
 from dashboard.context import TRAINING, jobs, run_label, state_badge
 from dashboard.curves import DETECTOR_CHARTS, FUSION_CHARTS, Chart, Drained, best_so_far, draw
-from dashboard.formatting import DASH, clock, duration, percent
+from dashboard.formatting import DASH, clock, duration, percent, plain
+from dashboard.run_actions import control_buttons, ended_buttons
 
 REFRESH_S = 1.0
-SESSION_RUNS = 3
+SESSION_RUNS = 6
 """Runs whose curves one session keeps; more are read again from disk when asked for."""
+MOST_BESIDE = 4
+"""Other runs laid over the curves."""
 
 FOLLOW, DETECTORS, FUSION, LOG = "Follow the run", "Detectors", "Fusion", "Log"
+RANGES = {"All": 0, "Last 100": 100, "Last 20": 20}
+"""Epochs shown."""
 
 
 def run_panel(run: Run) -> None:
@@ -24,7 +27,7 @@ def run_panel(run: Run) -> None:
 
 
 def active_runs() -> None:
-    """One line with progress and stop button for each run at work."""
+    """One line with progress and stop button for each run at work, or waiting."""
     running = any(run.active for run in jobs().runs())
     st.fragment(_active_runs, run_every=REFRESH_S if running else None)(running)
 
@@ -47,6 +50,17 @@ def progress_text(run: Run) -> str:
     return " · ".join(part for part in (doing, percent(run.fraction), left) if part)
 
 
+def queue_text(run: Run) -> str:
+    """``waiting for its turn on cpu: 2 runs before it``; empty for a run that does not wait."""
+    if run.state != QUEUED:
+        return ""
+    before = sum(
+        other.active and other.device == run.device and other.created < run.created
+        for other in jobs().runs()
+    )
+    return f"waiting for its turn on {run.device}: {before} run{'s' * (before != 1)} before it"
+
+
 def _panel(run_id: str, was_active: bool) -> None:
     run = jobs().get(run_id)
     if run is None:
@@ -57,90 +71,131 @@ def _panel(run_id: str, was_active: bool) -> None:
         st.rerun()
     _header(run)
     state = drained(run_id)
-    view, smoothing, log_axis = _controls()
-    if view == FOLLOW:
-        view = FUSION if "fusion" in state.points else DETECTORS
+    view = _view(state)
     if view == LOG:
         # Not st.code: its highlighter takes a second to load in the browser.
         with st.container(height=360, key="live_log_lines", autoscroll=True):
             st.text("\n".join(state.log) or "nothing said yet")
         return
+    smoothing, log_axis, last, frozen, beside = _controls(run)
     offered = DETECTOR_CHARTS if view == DETECTORS else FUSION_CHARTS
-    frames = {step: state.frame(step) for step in {chart.step for chart in offered}}
+    frames = _frozen(run_id, state, offered) if frozen else _frames(state, offered)
     charts = [chart for chart in offered if not frames[chart.step].empty]
     if not charts:
         waits = "Curves appear with the first epoch." if run.active else "No curves were recorded."
         st.info(waits, icon=":material/show_chart:")
         return
-    for left, right in zip(charts[::2], [*charts[1::2], None], strict=False):
-        for column, chart in zip(st.columns(2), (left, right), strict=True):
-            if chart is not None:
-                with column:
-                    _chart(chart, frames[chart.step], smoothing, log_axis)
+    others = {label: _frames(drained(id), offered) for id, label in beside.items()}
+    with st.grid(2, min_column_width=330):
+        for chart in charts:
+            with st.container():
+                overlay = {label: parts[chart.step] for label, parts in others.items()}
+                _chart(chart, frames[chart.step], smoothing, log_axis, overlay, last)
+
+
+def _frames(state: Drained, charts: tuple[Chart, ...]) -> dict[str, pd.DataFrame]:
+    return {step: state.frame(step) for step in {chart.step for chart in charts}}
+
+
+def _frozen(run_id: str, state: Drained, charts: tuple[Chart, ...]) -> dict[str, pd.DataFrame]:
+    """The points as they were when the curves were frozen."""
+    kept: dict[str, dict[str, pd.DataFrame]] = st.session_state.setdefault("frozen", {})
+    return kept.setdefault(f"{run_id} {charts[0].step}", _frames(state, charts))
 
 
 def _header(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         state_badge(run)
-        st.markdown(f"**{run.title}**")
+        st.markdown(f"**{plain(run.title)}**")
         if run.started:
             lasted = (run.finished or 0) - run.started
             st.caption(
                 f"started {clock(run.started)}"
                 + (f", took {duration(lasted)}" if run.finished else "")
             )
-        _buttons(run)
+        control_buttons(run, keys=True)
     if run.active:
-        st.progress(min(run.fraction, 1.0), text=progress_text(run) or "waiting for its turn")
-    elif run.error:
-        st.error(run.error, icon=":material/error:")
-
-
-def _buttons(run: Run) -> None:
-    """Pause, resume and stop, where they make sense."""
-    offered = {
-        "Pause": (":material/pause:", jobs().pause, run.state == RUNNING),
-        "Resume": (":material/play_arrow:", jobs().resume, run.state == PAUSED),
-        "Stop": (":material/stop:", jobs().stop, run.active and run.state != STOPPING),
-    }
-    for label, (icon, act, sensible) in offered.items():
-        if sensible:
-            key = f"{label.lower()}-{run.id}"
-            st.button(label, icon=icon, key=key, on_click=_ask, args=(act, run.id))
-
-
-def _ask(act: Callable[[str], bool], run_id: str) -> None:
-    # A run that has ended meanwhile cannot be asked; the next redraw shows that it has.
-    act(run_id)
-
-
-def _controls() -> tuple[str, float, bool]:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        view = st.segmented_control(
-            "Show",
-            [FOLLOW, DETECTORS, FUSION, LOG],
-            default=FOLLOW,
-            required=True,
-            key="live_view",
+        said = queue_text(run) or progress_text(run) or "waiting for its turn"
+        st.progress(min(run.fraction, 1.0), text=said)
+    elif run.state == INTERRUPTED:
+        st.warning(
+            f"Interrupted at {percent(run.fraction)}: {plain(run.error)}. What was finished is "
+            "kept, and it can go on.",
+            icon=":material/power_off:",
         )
-        smoothing = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="live_smoothing", width=180)
+    elif run.error:
+        st.error(plain(run.error), icon=":material/error:")
+    ended_buttons(run)
+
+
+def _view(state: Drained) -> str:
+    chosen = st.segmented_control(
+        "Show",
+        [FOLLOW, DETECTORS, FUSION, LOG],
+        default=FOLLOW,
+        required=True,
+        key="live_view",
+    )
+    if chosen in (None, FOLLOW):
+        return FUSION if "fusion" in state.points else DETECTORS
+    return str(chosen)
+
+
+def _controls(run: Run) -> tuple[float, bool, int, bool, dict[str, str]]:
+    """Smoothing, log axis, epochs shown, whether curves are frozen, runs to lay over them."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        smoothing = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="live_smoothing", width=160)
+        shown = st.segmented_control(
+            "Epochs", list(RANGES), default="All", required=True, key="live_range"
+        )
         log_axis = st.toggle("Log scale for losses", key="live_log")
-    return view or FOLLOW, smoothing, log_axis
+        frozen = run.active and st.toggle(
+            "Freeze",
+            key="live_freeze",
+            help="Holds the curves still, so that a zoom stays; the run goes on.",
+        )
+        if not frozen:
+            st.session_state.pop("frozen", None)
+        others = {r.id: r for r in jobs().runs() if r.id != run.id and r.kind in CURVED}
+        kept = [id for id in st.session_state.get("live_beside", []) if id in others]
+        st.session_state["live_beside"] = kept
+        beside = st.multiselect(
+            "Beside it",
+            list(others),
+            key="live_beside",
+            format_func=lambda id: run_label(others[id]),
+            max_selections=MOST_BESIDE,
+            placeholder="Lay other runs over the curves",
+            width=300,
+        )
+    labels = {id: f"{others[id].dataset} {id[-4:]}" for id in beside}
+    return smoothing, log_axis, RANGES[shown or "All"], frozen, labels
 
 
-def _chart(chart: Chart, points: pd.DataFrame, smoothing: float, log_axis: bool) -> None:
+CURVED = ("demo", "fusion", "detectors", "cache")
+"""Kinds of run that have curves."""
+
+
+def _chart(
+    chart: Chart,
+    points: pd.DataFrame,
+    smoothing: float,
+    log_axis: bool,
+    beside: dict[str, pd.DataFrame],
+    last: int,
+) -> None:
     best = best_so_far(chart, points)
     st.markdown(f"**{chart.title}**" + (f" :gray[{best}]" if best else ""))
-    last = {
+    told = {
         name: f"{points[metric].dropna().iloc[-1]:.4g}" if _some(points, metric) else DASH
         for metric, (name, _) in chart.lines.items()
     }
     st.echarts_chart(
-        draw(chart, points, smoothing, log_axis),
+        draw(chart, points, smoothing, log_axis, beside, last),
         key=f"chart-{chart.step}-{chart.title}",
         height=260,
         alt=f"{chart.title} over {len(points)} epochs; last: "
-        + ", ".join(f"{name} {value}" for name, value in last.items()),
+        + ", ".join(f"{name} {value}" for name, value in told.items()),
     )
 
 
@@ -154,7 +209,7 @@ def _active_runs(were_running: bool) -> None:
         st.rerun()
     if not active:
         st.caption("Nothing is running.")
-    for run in active:
+    for run in sorted(active, key=lambda run: run.created):
         with st.container(border=True):
             with st.container(horizontal=True, vertical_alignment="center"):
                 state_badge(run)
@@ -165,5 +220,6 @@ def _active_runs(were_running: bool) -> None:
                     icon=":material/show_chart:",
                     query_params={"run": run.id},
                 )
-                _buttons(run)
-            st.progress(min(run.fraction, 1.0), text=progress_text(run) or "waiting for its turn")
+                control_buttons(run)
+            said = queue_text(run) or progress_text(run) or "waiting for its turn"
+            st.progress(min(run.fraction, 1.0), text=said)

@@ -24,7 +24,7 @@ class Made:
     @property
     def bytes(self) -> int:
         """Size on disk of all of it."""
-        return sum(_bytes(path) for path in self.paths)
+        return sum(bytes_of(path) for path in self.paths)
 
     def __str__(self) -> str:
         return f"{self.what} ({size(self.bytes)})"
@@ -72,7 +72,8 @@ def remove(dataset: str, jobs: JobRegistry, *, and_what_was_made: bool) -> None:
             raise InputError(f"cannot delete {path}: {error.strerror or error}") from error
 
 
-def _bytes(path: Path) -> int:
+def bytes_of(path: Path) -> int:
+    """Size of a file, or of all files below a folder."""
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return path.stat().st_size if path.is_file() else 0

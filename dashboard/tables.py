@@ -43,7 +43,7 @@ def method_table(numbers: dict[str, Any]) -> pd.DataFrame:
     """All metrics of one scenario or capture, one row per method."""
     rows = [
         {"Method": METHODS[name].label}
-        | {label: number(metric(numbers, name, key)) for key, label in RATES.items()}
+        | {label: _with_interval(numbers, name, key) for key, label in RATES.items()}
         | {label: _whole(metric(numbers, name, key)) for key, label in COUNTS.items()}
         for name in METHODS
         if name in numbers["methods"]
@@ -66,23 +66,49 @@ def f1_table(results: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def capture_table(numbers: dict[str, Any], key: str) -> pd.DataFrame:
-    """One metric of every method, one row per capture of a scenario."""
+def parts_table(numbers: dict[str, Any], kind: str, key: str) -> pd.DataFrame:
+    """One metric of every method, one row per part of a scenario.
+
+    Args:
+        kind: ``captures`` or ``attacks``.
+    """
     return pd.DataFrame(
         [
             {
-                "Capture": name,
-                "Windows": count(capture["windows"]),
-                "Attacked": count(capture["attack_windows"]),
+                kind.removesuffix("s").capitalize(): name,
+                "Windows": count(part["windows"]),
+                "Attacked": count(part["attack_windows"]),
             }
             | {
-                METHODS[m].label: number(metric(capture, m, key))
+                METHODS[m].label: _with_interval(part, m, key)
                 for m in METHODS
-                if m in capture["methods"]
+                if m in part["methods"]
             }
-            for name, capture in numbers.get("captures", {}).items()
+            for name, part in numbers.get(kind, {}).items()
         ]
     )
+
+
+def detection_table(numbers: dict[str, Any]) -> pd.DataFrame:
+    """How soon attacks are noticed and how often there is an alarm for nothing; may be empty."""
+    rows = []
+    for name, found in (numbers.get("detection") or {}).items():
+        if name not in METHODS:
+            continue
+        delay = found.get("delay_ms") or {}
+        rows.append(
+            {
+                "Method": METHODS[name].label,
+                "Attacks": _whole(found.get("episodes")),
+                "Noticed": _whole(found.get("detected")),
+                "Missed": _whole(found.get("missed")),
+                "Median delay (ms)": _whole(delay.get("median")),
+                "Longest delay (ms)": _whole(delay.get("max")),
+                "False alarms": _whole(found.get("false_alarms")),
+                "False alarms per hour": _whole(found.get("false_alarms_per_hour")),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def long_table(results: dict[str, Any]) -> pd.DataFrame:
@@ -103,6 +129,20 @@ def long_table(results: dict[str, Any]) -> pd.DataFrame:
                 for method, metrics in part["methods"].items()
             ]
     return pd.DataFrame(rows)
+
+
+def _with_interval(numbers: dict[str, Any], method: str, name: str) -> str:
+    """``0.913 (0.880 to 0.941)``; without the interval where there is none."""
+    value = metric(numbers, method, name)
+    limits = interval(numbers, method, name)
+    text = number(value)
+    return f"{text} ({limits[0]:.3f} to {limits[1]:.3f})" if value is not None and limits else text
+
+
+def interval(numbers: dict[str, Any], method: str, name: str) -> list[float] | None:
+    """95 % interval of a metric; None where it is not known."""
+    limits: list[float] | None = (numbers.get("intervals") or {}).get(method, {}).get(name)
+    return limits
 
 
 def _whole(value: float | None) -> str:

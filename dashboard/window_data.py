@@ -55,7 +55,7 @@ def frames_of_window(path: Path, row: pd.Series, config: FusionConfig) -> FrameT
         raise InputError("this run is of a version that did not keep where its windows lie")
     window = config.data.detector.window
     by_time = bool(window.duration_s)
-    frames = _excerpt(
+    frames = excerpt(
         path,
         path.stat().st_mtime_ns,
         int(row["first_frame"]),
@@ -71,9 +71,14 @@ def frames_of_window(path: Path, row: pd.Series, config: FusionConfig) -> FrameT
 
 
 @st.cache_resource(max_entries=64, show_spinner="Looking for the frames in the capture")
-def _excerpt(
+def excerpt(
     path: Path, stamp: int, first: int, frames: int | None, end_time: float | None
 ) -> FrameTable:
+    """:func:`core.captures.excerpt.read_excerpt`, kept until the file changes. Do not change it.
+
+    Args:
+        stamp: when the file was changed last.
+    """
     return read_excerpt(path, first, frames, end_time)
 
 

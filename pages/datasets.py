@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.captures.catalogue import read_catalogue
+from dashboard.capture_window import capture_window
 from dashboard.catalogue_view import (
     capture_details,
     catalogue_button,
@@ -21,7 +22,9 @@ from dashboard.context import (
 )
 from dashboard.datasets import is_simulated, overview
 from dashboard.datasets_view import cache_cards, import_form, preview, upload_form
+from dashboard.disk import disk_section
 from dashboard.live import active_runs
+from dashboard.profiles_view import profiles_section
 
 st.title("Data sets and caches")
 st.dataframe(overview(workspace()), hide_index=True)
@@ -42,6 +45,7 @@ with friendly_errors():
         capture = pick_capture(listed)
         if capture is not None:
             capture_details(capture)
+            capture_window(capture)
             preview(dataset, capture.key, workspace())
     elif dataset == "demo":
         st.info(
@@ -57,6 +61,13 @@ st.subheader("Prediction cache")
 st.caption("Both detectors' scores of every window: what the fusion agent learns from.")
 cache_cards(dataset, jobs())
 st.page_link(TRAINING, label="Train fusion on it", icon=":material/model_training:")
+
+st.subheader("Known vehicles")
+with friendly_errors():
+    profiles_section(workspace())
+
+st.subheader("Disk use")
+disk_section(jobs())
 
 st.subheader("Add your own captures")
 st.markdown(

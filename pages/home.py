@@ -6,6 +6,8 @@ from core.config import create_fusion_config
 from core.jobs.tasks import start
 from dashboard.context import (
     COMPARISON,
+    GUIDE,
+    POLICY,
     TRAINING,
     friendly_errors,
     jobs,
@@ -18,6 +20,7 @@ from dashboard.live import active_runs
 from dashboard.results import load_results
 from dashboard.steps import last_finished, steps
 from dashboard.tables import f1_table
+from dashboard.tour import tour
 
 st.title("CAN-Graph Fusion")
 st.markdown(
@@ -31,6 +34,8 @@ with friendly_errors():
         run_id = start(jobs(), "demo", create_fusion_config("demo"))
         st.switch_page(TRAINING, query_params={"run": run_id})
 st.caption("Makes simulated traffic of several vehicles and does every step below; a few minutes.")
+
+tour(jobs())
 
 st.subheader("From captures to a verdict")
 dataset = pick_dataset()
@@ -59,9 +64,9 @@ with friendly_errors():
         st.markdown(headline(results).text)
         st.caption("F1 per scenario and method (1 is perfect).")
         st.dataframe(f1_table(results), hide_index=True)
-        st.page_link(
-            COMPARISON,
-            label="Open the comparison",
-            icon=":material/leaderboard:",
-            query_params={"run": run.id},
-        )
+        for page, label, icon in (
+            (COMPARISON, "Open the comparison", ":material/leaderboard:"),
+            (POLICY, "See the policy", ":material/grid_on:"),
+        ):
+            st.page_link(page, label=label, icon=icon, query_params={"run": run.id})
+st.page_link(GUIDE, label="Guide and glossary", icon=":material/menu_book:")

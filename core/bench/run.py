@@ -15,6 +15,7 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from core.bench.asc_spellings import ASC_SPELLINGS
+from core.bench.fusion import fusion_speed
 from core.bench.libraries import LIBRARIES
 from core.bench.plain_dqn import train_plainly
 from core.bench.plain_graphs import build_graphs_plainly
@@ -84,7 +85,8 @@ def bench(
         ``share_of_library_time`` (per format that a library reads, and per spelling of ASC files),
         ``graphs_per_s``
         (both detectors' scores, per second of CPU time), ``graphs_per_s_all_cores`` (by the wall
-        clock), ``updates_per_s``, ``transitions_per_s``, ``policy_ms`` (50 x 50 map); the same
+        clock), ``updates_per_s``, ``transitions_per_s``, ``policy_ms`` (50 x 50 map), the figures
+        of :func:`core.bench.fusion.fusion_speed`; the same
         under ``plain`` and ``ratio``; ``scale`` (:func:`core.bench.scale
         .measure_scale`); ``device``, ``frames``, ``peak_memory_mb``.
     """
@@ -93,7 +95,7 @@ def bench(
     table = simulate_recording(simulate_vehicle(0), duration_s, seed=0)
     fast: dict[str, Any] = {}
     plain: dict[str, Any] = {}
-    stages = (_graphs, _parsing, _parsing_with_libraries, _scoring, _fusion)
+    stages = (_graphs, _parsing, _parsing_with_libraries, _scoring, _fusion, fusion_speed)
     for number, stage in enumerate(stages):
         if reporter:
             reporter.progress("bench", 0.9 * number / len(stages), stage.__name__.removeprefix("_"))

@@ -1,6 +1,7 @@
 """Frame tables as Arrow IPC files, without loss: memory-mapped when read."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -106,7 +107,7 @@ def save(table: FrameTable, path: Path) -> None:
     frames = to_arrow(table)
     with (
         atomic_path(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
+        pa.OSFile(os.fsencode(temporary), "wb") as sink,
         pa.ipc.new_file(sink, frames.schema) as writer,
     ):
         writer.write_table(frames, max_chunksize=CHUNK_FRAMES)
@@ -122,7 +123,7 @@ def load(path: Path) -> FrameTable:
     """
     with _reading(path):
         # The mapping must outlive this function: the columns keep it alive.
-        frames = from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        frames = from_arrow(pa.ipc.open_file(pa.memory_map(os.fsencode(path))).read_all())
     if not len(frames):
         raise CaptureError(f"{path}: no frames in it")
     return frames
@@ -140,7 +141,7 @@ def save_chunks(chunks: Iterable[FrameTable], path: Path) -> None:
     first: FrameTable | None = None
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
-        sink = stack.enter_context(pa.OSFile(str(temporary), "wb"))
+        sink = stack.enter_context(pa.OSFile(os.fsencode(temporary), "wb"))
         for chunk in chunks:
             table = to_arrow(chunk)
             if first is None:
@@ -172,7 +173,7 @@ def load_chunks(path: Path) -> Iterator[FrameTable]:
     Raises:
         CaptureError: as :func:`load`.
     """
-    with _reading(path), pa.OSFile(str(path)) as source:
+    with _reading(path), pa.OSFile(os.fsencode(path)) as source:
         reader = pa.ipc.open_file(source)
         frames = 0
         for number in range(reader.num_record_batches):

@@ -8,11 +8,13 @@
 ====================  ==========================================================================
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.captures import arrow_io
@@ -46,8 +48,9 @@ def _arrow(table: FrameTable, path: Path) -> list[str]:
 
 
 def _parquet(table: FrameTable, path: Path) -> list[str]:
-    with atomic_path(path) as temporary:
-        pq.write_table(arrow_io.to_arrow(table), temporary)
+    # Arrow takes a name as text only where that is UTF-8.
+    with atomic_path(path) as temporary, pa.OSFile(os.fsencode(temporary), "wb") as sink:
+        pq.write_table(arrow_io.to_arrow(table), sink)
     return []
 
 

@@ -26,6 +26,7 @@ from core.captures.formats import (
     trc,
 )
 from core.captures.frame_table import FrameTable
+from core.captures.rows import ALL_FRAMES
 from core.captures.text import is_packed, read_text
 from core.errors import CaptureError
 
@@ -48,11 +49,24 @@ class Reader:
     binary: bool = False
 
 
+def _at_once(
+    read_chunks: Callable[[Path, int], Iterator[FrameTable]],
+) -> Callable[[Path], FrameTable]:
+    """The reader of whole captures that is one of chunks whose first chunk is all."""
+    return lambda path: next(read_chunks(path, ALL_FRAMES))
+
+
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
         *(
-            Reader(module.NAME, suffixes, module.sniff, module.read, module.read_chunks)
+            Reader(
+                module.NAME,
+                suffixes,
+                module.sniff,
+                _at_once(module.read_chunks),
+                module.read_chunks,
+            )
             for module, suffixes in (
                 (can_train_and_test_csv, (".csv",)),
                 (candump, (".log",)),
@@ -165,6 +179,9 @@ def read_head(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise CaptureError(f"{path}: is a folder; expected a capture file")
+        if path.exists() and not path.is_file():
+            # A pipe may never end, nor ever begin, and can be read only once.
+            raise CaptureError(f"{path}: is a device or a pipe; expected a capture file")
         path.open("rb").close()
         head = next(read_text(path, HEAD_BYTES), b"")
     except FileNotFoundError as error:

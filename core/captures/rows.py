@@ -126,17 +126,24 @@ class Columns:
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
-    """All parts in order, with the widest part's payload width."""
+    """All parts in order, with the widest part's payload width.
+
+    The parts are emptied on the way: memory holds no more than one column twice.
+    """
     width = max((part.payload.shape[1] for part in parts), default=8)
-    for part in parts:
-        missing = width - part.payload.shape[1]
-        if missing:
-            part.payload = np.pad(part.payload, ((0, 0), (0, missing)))
-    if not parts:
-        return Columns.empty(0)
-    return Columns(
-        *(np.concatenate([getattr(p, n) for p in parts]) for n in Columns.__dataclass_fields__)
-    )
+    whole = Columns.empty(0, width)
+    for name in Columns.__dataclass_fields__ if parts else ():
+        arrays = [getattr(part, name) for part in parts]
+        if name == "payload":
+            arrays = [
+                a if a.shape[1] == width else np.pad(a, ((0, 0), (0, width - a.shape[1])))
+                for a in arrays
+            ]
+        joined = np.concatenate(arrays)
+        setattr(whole, name, joined)
+        for part in parts:
+            setattr(part, name, joined[:0])
+    return whole
 
 
 @dataclass
@@ -177,6 +184,16 @@ class AttackNames:
             self.names.append(name[:EXAMPLE_LENGTH])
             label = self._labels[name] = len(self.names)
         return label
+
+    def of(self, attacked: str, *names: str) -> int:
+        """0 where a field says benign; else the label of the attack that these fields name.
+
+        Raises:
+            BadLine: if the field is no label, or as :meth:`label`.
+        """
+        if not exact_label(attacked):
+            return 0
+        return self.label(" ".join(dict.fromkeys(name for name in names if name)) or "attack")
 
 
 class Buses:

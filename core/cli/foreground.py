@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from core.jobs.registry import JobFunction, registry
+from core.jobs.tasks import PLANS
 from core.progress import Reporter, StreamReporter
 from core.workspace import Workspace
 
@@ -70,7 +71,7 @@ def run_in_foreground(
             raise
 
     jobs = registry(workspace)
-    run_id = jobs.submit(kind, title, params, job)
+    run_id = jobs.submit(kind, title, params, job, plan=PLANS.get(kind))
     try:
         jobs.wait(run_id)
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ COMMANDS = (
     "export",
     "compare",
     "benchmark",
+    "settings",
     "bench",
 )
 

@@ -412,10 +412,15 @@ def _calibrate_vgae(
     for part in clean:
         distance = deviation_of(part.detectors.vgae, part.capture, part.evidence, usual)
         distances.append(distance[part.clean])
-        attacked.append(distance[part.rows[part.label > 0]])
+        if len(part.capture.reference):
+            # Without a reference another vehicle departs by more than these captures tell:
+            # thresholds stay as high as may be.
+            attacked.append(distance[part.rows[part.label > 0]])
         experience.append(part.capture.experience[np.isin(part.capture.scored, part.clean)])
     thresholds = clean_thresholds(
-        np.concatenate(distances), np.concatenate(experience), np.concatenate(attacked)
+        np.concatenate(distances),
+        np.concatenate(experience),
+        np.concatenate([*attacked, np.empty(0)]),
     )
     _set(vgae.component_usual, usual)
     _set(vgae.thresholds, thresholds)

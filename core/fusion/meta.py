@@ -23,6 +23,10 @@ INNER_UPDATES = 20
 FIRST_STEP = 1.0
 """Share of the way that the start is moved at first; falls to a tenth."""
 ADAPT_UPDATES = 50
+ADAPT_RATE = 3.0
+"""How much larger the learning rate is at first where few updates must do; it falls to zero."""
+ADAPT_STEPS = 10
+"""In so many steps."""
 
 
 def meta_train(
@@ -75,7 +79,12 @@ def adapt(
     network = _copy(start)
     generator = torch.Generator().manual_seed(seed)
     reward_of = _reward_of(cache, agent_cfg, threshold)
-    fit(make_learner(network, agent_cfg), cache.states, reward_of, updates, generator)
+    learner, states = make_learner(network, agent_cfg), cache.states
+    for step in range(ADAPT_STEPS):
+        for group in learner.optimizer.param_groups:
+            group["lr"] = ADAPT_RATE * agent_cfg.fusion_lr * (1 - step / ADAPT_STEPS)
+        some = updates * (step + 1) // ADAPT_STEPS - updates * step // ADAPT_STEPS
+        fit(learner, states, reward_of, some, generator)
     return network.eval()
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Playwright
 
 ROOT = Path(__file__).parents[2]
-START_S = 60
+START_S = 180
+_servers: dict[str, int] = {}
 
 
 class NotStarted(Exception):
@@ -34,7 +35,7 @@ def served(workspace: Path, log: Path) -> Iterator[str]:
     """Address of a fresh dashboard on the given workspace; what the server says goes to ``log``.
 
     Raises:
-        NotStarted: with the log, if it does not answer within a minute.
+        NotStarted: with the log, if it does not answer in time.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -50,12 +51,18 @@ def served(workspace: Path, log: Path) -> Iterator[str]:
             stderr=output,
         )
     address = f"http://127.0.0.1:{port}"
+    _servers[address] = process.pid
     try:
         _wait_for(address, process, log)
         yield address
     finally:
         process.terminate()
         process.wait(20)
+
+
+def server_of(address: str) -> int:
+    """Process id of a server that :func:`served` started."""
+    return _servers[address]
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -42,13 +42,19 @@ def test_the_demo_runs_end_to_end_and_survives_a_reload(server, page):
     page.reload()
     # In the page itself: for as long as a page is being made, the header has a "Stop" too.
     body = page.get_by_test_id("stMainBlockContainer")
-    expect(body.get_by_role("button", name="Stop")).to_be_visible(timeout=20_000)
+    expect(body.get_by_role("button", name="Stop")).to_be_visible(timeout=60_000)
     assert page.url == address
     wait_until(page, lambda: epochs_drawn(page) >= early, "the curve after a reload")
 
+    body.get_by_role("button", name="Pause").first.click()
+    resume = body.get_by_role("button", name="Resume").first
+    expect(resume).to_be_visible(timeout=60_000)
+    resume.click()
+    expect(body.get_by_role("button", name="Pause").first).to_be_visible(timeout=60_000)
+
     second = page.context.new_page()
     second.goto(server)
-    expect(second.get_by_text("Demo, end to end").first).to_be_visible(timeout=20_000)
+    expect(second.get_by_text("Demo, end to end").first).to_be_visible(timeout=60_000)
     second.get_by_role("link", name="Watch").click()
     second.wait_for_url(re.compile(run_id))
     second.close()
@@ -57,10 +63,10 @@ def test_the_demo_runs_end_to_end_and_survives_a_reload(server, page):
     expect(policy).to_be_visible(timeout=DEMO_MS)
     policy.click()
     page.wait_for_url(re.compile(rf"/policy\?run={run_id}"))
-    expect(page.locator(".heatmaplayer image").first).to_be_attached(timeout=20_000)
+    expect(page.locator(".heatmaplayer image").first).to_be_attached(timeout=60_000)
     expect(page.get_by_text("simulated data").first).to_be_visible()
 
     page.goto(f"{server}/comparison?run={run_id}")
-    expect(page.locator(".barlayer .point").first).to_be_visible(timeout=20_000)
+    expect(page.locator(".barlayer .point").first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("mean F1").first).to_be_visible()
     assert page.locator("[data-testid=stException]").count() == 0

@@ -80,6 +80,29 @@ def test_a_file_where_a_folder_should_be_is_said(tmp_path):
         write_json(tmp_path / "blocked" / "a.json", {})
 
 
+def test_what_is_neither_file_nor_folder_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for name in ("pipe", "link"):
+        with pytest.raises(StorageError, match="device or a pipe"):
+            write_json(tmp_path / name, {})
+    assert names(tmp_path) == ["link", "pipe"]
+    assert (tmp_path / "link").is_char_device()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\udcff" * 300])
+def test_a_name_that_no_file_can_have_is_said(tmp_path, name):
+    with pytest.raises(StorageError, match="cannot write"):
+        write_json(tmp_path / name, {})
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 250 + ".json", "\u00fc" * 120 + ".json", "\udcff.json"])
+def test_any_name_that_a_file_can_have_will_do(tmp_path, name):
+    write_json(tmp_path / name, {})
+    assert names(tmp_path) == [name]
+
+
 def test_json_refuses_not_a_number_and_keeps_the_old_file(tmp_path):
     write_json(tmp_path / "a.json", {"f1": None, "name": "über"})
     with pytest.raises(ValueError, match="JSON"):

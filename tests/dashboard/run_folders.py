@@ -37,6 +37,7 @@ def write_run(
     error: str = "",
     results: bool = True,
     seed: int = 0,
+    windows: int = 300,
 ) -> Path:
     """A run with manifest and events and, if asked for, everything that a finished one leaves."""
     folder = workspace.runs / run_id
@@ -47,7 +48,7 @@ def write_run(
     save_manifest(folder, run)
     write_events(folder)
     if results:
-        write_results(folder, seed)
+        write_results(folder, seed, windows)
     return folder
 
 

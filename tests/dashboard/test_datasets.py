@@ -66,3 +66,18 @@ def test_a_folder_without_training_splits_says_what_was_expected(workspace, mine
     with pytest.raises(DatasetError, match="train_01_attack_free"):
         source_folder(str(workspace.datasets))
     assert source_folder(str(workspace.datasets / "mine")) == workspace.datasets / "mine"
+
+
+def test_only_folders_below_allowed_roots_are_imported(workspace, mine, tmp_path, monkeypatch):
+    folder = workspace.datasets / "mine"
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    monkeypatch.setenv("CANFUSION_IMPORT_ROOTS", f"{allowed}:/no/such/root")
+    with pytest.raises(DatasetError, match="may not be imported"):
+        source_folder(str(folder))
+    # A link below the root that leads out of it is followed before it is judged.
+    (allowed / "link").symlink_to(folder)
+    with pytest.raises(DatasetError, match="may not be imported"):
+        source_folder(str(allowed / "link"))
+    monkeypatch.setenv("CANFUSION_IMPORT_ROOTS", str(workspace.root))
+    assert source_folder(str(folder)) == folder

@@ -1,6 +1,6 @@
 import pytest
 
-from dashboard.headline import gap_closed, headline
+from dashboard.headline import gain_here, gap_closed, headline
 
 
 def scenario(attack_windows=10, **f1):
@@ -45,3 +45,21 @@ def test_no_gap_and_a_loss_are_said_plainly():
     worse = scenario(vgae=0.8, gat=0.6, fusion=0.7, oracle=1.0)
     assert "fusion gets 30 wrong, the better single model 20" in gap_closed(results(worse))
     assert "closed" not in gap_closed(results(worse))
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ([0.01, 0.09], "it helps"),
+        ([-0.09, -0.01], "it does not help"),
+        ([-0.01, 0.02], "no clear difference"),
+    ],
+)
+def test_what_fusion_adds_in_a_scenario_is_told_with_how_sure_that_is(limits, words):
+    gain = {"best_single": "vgae", "f1": sum(limits) / 2, "f1_interval": limits}
+    assert words in gain_here({"fusion_gain": gain})
+
+
+def test_nothing_is_told_where_nothing_is_known():
+    assert gain_here({}) == ""
+    assert gain_here({"fusion_gain": {"best_single": None, "f1": None}}) == ""

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dashboard.tables import capture_table, f1_table, long_table, method_table
+from dashboard.tables import f1_table, long_table, method_table, parts_table
 from tests.dashboard.run_folders import write_run
 
 
@@ -29,7 +29,7 @@ def test_undefined_numbers_are_dashes(results):
 
 def test_scenarios_and_captures_have_a_row_each(results):
     assert len(f1_table(results)) == 3
-    assert list(capture_table(results["validation"], "f1")["Capture"]) == [
+    assert list(parts_table(results["validation"], "captures", "f1")["Capture"]) == [
         "DoS-1.csv",
         "fuzzing-2.csv",
     ]

@@ -19,7 +19,7 @@ def open_page(workspace: Workspace) -> Open:
     results._results.clear()
 
     def open_page(page: str, **query: str) -> AppTest:
-        app = AppTest.from_file(APP, default_timeout=20)
+        app = AppTest.from_file(APP, default_timeout=120)
         for name, value in query.items():
             app.query_params[name] = value
         return app.switch_page(f"../pages/{page}.py").run()

@@ -235,3 +235,47 @@ def test_an_empty_data_set_says_so(open_page, workspace):
     assert "No captures in this data set" in said(app)
     assert not app.exception
     assert not app.error
+
+
+def test_a_window_is_drawn_as_its_graph_beginning_with_the_first_attacked_one(open_page, workspace):
+    # Two hundred clean frames, then an attack: window 2 of 100 frames holds its first one.
+    text = HEAD + "".join(f"{i / 100},{i % 3 + 1:03X},00,{int(i >= 230)}\n" for i in range(400))
+    write(workspace.datasets, f"mine/{FREE}/clean.csv", HEAD + lines(1))
+    write(workspace.datasets, f"mine/{TEST}/flood-1.csv", text)
+    build_catalogue("mine", workspace)
+    app = open_page("datasets", dataset="mine", draw="true")
+    assert not app.exception
+    assert app.number_input(key=f"place-{TEST}/flood-1.csv").value == 2
+    assert "3 ids and 3 different transitions; attacked: 0x001, 0x002, 0x003" in said(app)
+    app.number_input(key=f"place-{TEST}/flood-1.csv").set_value(0).run()
+    assert "none of them attacked" in said(app)
+
+
+def test_without_known_vehicles_the_page_says_how_they_come_about(open_page, mine):
+    app = open_page("datasets", dataset="mine")
+    assert "No vehicle is known yet" in said(app)
+    (mine.profiles).mkdir()
+    (mine.profiles / "junk.safetensors").write_bytes(b"junk")
+    app = open_page("datasets", dataset="mine")
+    assert not app.exception
+    assert "not a vehicle's profile" in said(app).replace("\\", "")
+
+
+def test_disk_use_is_told_and_removing_asks_first(open_page, mine):
+    (mine.graphs / "x").mkdir(parents=True)
+    app = open_page("datasets", dataset="mine")
+    assert "The workspace takes" in said(app)
+    app.button(key="free-Graphs").click().run()
+    assert "Nothing has been removed yet" in said(app).replace("\n", " ")
+    assert mine.graphs.is_dir()
+
+
+def test_a_cache_deleted_while_the_page_shows_it_is_no_error(open_page, mine):
+    cache = mine.prediction_cache("mine", "commissioned")
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"junk")
+    app = open_page("datasets", dataset="mine")
+    cache.unlink()
+    app.run()
+    assert not app.exception
+    assert "not built yet" in said(app)

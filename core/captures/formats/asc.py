@@ -26,7 +26,6 @@ import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     FD_LENGTHS,
@@ -95,20 +94,11 @@ def sniff(head: bytes) -> float:
     return frames / max(len(lines), 1)
 
 
-def read(path: Path) -> FrameTable:
-    """Read an ASC file; it has no labels.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read an ASC file, ``frames`` frames or somewhat more at a time; it has no labels.
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     reader = _Reader()
     quarantine, table = Quarantine(), TableBuilder(path, NAME)

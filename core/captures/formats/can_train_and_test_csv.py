@@ -19,7 +19,6 @@ import numpy.typing as npt
 from core.captures.formats.csv_columns import head_names, header_names
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     STANDARD_MAX,
     BadLine,
@@ -62,20 +61,13 @@ def sniff(head: bytes) -> float:
     return 0.4 * ("data_field" in names) + 0.1 * ("arbitration_id" in names)
 
 
-def read(path: Path) -> FrameTable:
-    """Read a can-train-and-test CSV; its attack is named by the file's name.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a can-train-and-test CSV, ``frames`` frames or somewhat more at a time.
+
+    Its attack is named by the file\'s name.
 
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     header = first_line(path)
     layout = _Layout(path, header_names(header))

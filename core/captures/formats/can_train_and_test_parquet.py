@@ -7,6 +7,7 @@ is an empty payload), and ``label`` or ``attack`` (0/1), without which the captu
 A parquet file that this project exported (:mod:`core.captures.export`) is read as what it was.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,7 @@ def read_chunks(path: Path) -> Iterator[FrameTable]:
 def _open(path: Path) -> Iterator[pq.ParquetFile]:
     """A parquet file, whose errors say which it is."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pa.OSFile(os.fsencode(path)) as source, pq.ParquetFile(source) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -348,5 +349,5 @@ def write(table: FrameTable, path: Path) -> None:
         "data_field": data,
         "label": table.label,
     }
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+    with atomic_path(path) as temporary, pa.OSFile(os.fsencode(temporary), "wb") as sink:
+        pq.write_table(pa.table(columns), sink)

@@ -20,7 +20,6 @@ import numpy.typing as npt
 from core.captures.formats.intervals import JsonLabels
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
@@ -65,23 +64,14 @@ def sniff(head: bytes) -> float:
     return sum(bool(_LINE.fullmatch(line)) for line in lines) / max(len(lines), 1)
 
 
-def read(path: Path) -> FrameTable:
-    """Read a candump log.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a candump log, ``frames`` frames or somewhat more at a time.
 
     Labelled if its lines carry flags (the first one says attacked), or else if a JSON file beside
     it names the attacks (see :mod:`core.captures.formats.intervals`).
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     buses, labels = Buses(), JsonLabels(path)
     quarantine, table = Quarantine(), TableBuilder(path, NAME)

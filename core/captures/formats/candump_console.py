@@ -70,22 +70,13 @@ def sniff(head: bytes) -> float:
     return share_of_lines(head, _LINE)
 
 
-def read(path: Path) -> FrameTable:
-    """Read what candump printed.
-
-    Raises:
-        CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
 def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
+    """Read what candump printed, ``frames`` frames or somewhat more at a time.
 
     In one where a CSV beside the capture labels it, as all frames decide whether it does.
 
     Raises:
-        CaptureError: as :func:`read`.
+        CaptureError: if the file cannot be read or holds no frame.
     """
     buses, twin = Buses(), labelled_twin(path)
     quarantine, table = Quarantine(), TableBuilder(path, NAME)

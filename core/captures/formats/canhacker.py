@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     LOOK_FRAMES,
     STANDARD_MAX,
@@ -55,20 +54,11 @@ def sniff(head: bytes) -> float:
     return float(not first.startswith("#") and bool(_HEADER.fullmatch(first)))
 
 
-def read(path: Path) -> FrameTable:
-    """Read a CanHacker trace; it has no labels.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a CanHacker trace, ``frames`` frames or somewhat more at a time; it has no labels.
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     buses, clock = Buses(), Clock()
     quarantine, table = Quarantine(), TableBuilder(path, NAME)

@@ -10,29 +10,25 @@ Everything is decimal; frames always have eight bytes. An attack is named by cat
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.formats.csv_columns import Header, head_names, stripped
+from core.captures.formats.csv_columns import Header, exact_decimal, head_names, put_labels
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
     AttackNames,
-    BadLine,
     Columns,
     Quarantine,
     Row,
     TableBuilder,
-    exact_label,
     id_flags,
 )
-from core.captures.text import Lines, distinct, read_integer, read_lines
+from core.captures.text import Lines, read_integer
 
 NAME = "ciciov2024"
 DATA = tuple(f"data_{k}" for k in range(8))
@@ -45,33 +41,15 @@ def sniff(head: bytes) -> float:
     return float(set(NEEDED) <= set(head_names(head)))
 
 
-def read(path: Path) -> FrameTable:
-    """Read a CICIoV2024 CSV.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a CICIoV2024 CSV, ``frames`` frames or somewhat more at a time.
 
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
     """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
-    """
     layout = _Layout(path)
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
-    for columns in read_lines(
-        path,
-        ",",
-        layout.fast,
-        layout.exact,
-        quarantine,
-        frames=frames,
-        skip_bytes=layout.header.skip_bytes,
-        first_line=2,
-    ):
+    for columns in layout.header.read_lines(",", layout.fast, layout.exact, quarantine, frames):
         yield table.add(columns, quarantine, layout.attacks.names, timed=False)
 
 
@@ -91,16 +69,11 @@ class _Layout:
             BadLine: if it is no frame.
         """
         fields = self.header.fields(line)
-        number = _decimal(fields[self.id], EXTENDED_MAX, "id")
-        payload = bytes(_decimal(fields[k], 255, "byte") for k in self.data)
+        number = exact_decimal(fields[self.id], EXTENDED_MAX, "id")
+        payload = bytes(exact_decimal(fields[k], 255, "byte") for k in self.data)
         names = [fields[k] for k in self.names if k is not None]
-        label = self._label(fields[self.label], names)
+        label = self.attacks.of(fields[self.label], *names)
         return Row(0.0, number, int(number > STANDARD_MAX), 8, payload, label)
-
-    def _label(self, attacked: str, names: list[str]) -> int:
-        if not exact_label(attacked):
-            return 0
-        return self.attacks.label(" ".join(dict.fromkeys(n for n in names if n)) or "attack")
 
     def fast(self, lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
         """All lines of a block, and where they are in the usual order and spelling."""
@@ -117,21 +90,5 @@ class _Layout:
             byte, fine = read_integer(text, *lines.field(k + 1))
             good &= fine & (byte <= 255)
             columns.payload[:, k] = byte
-        named = np.zeros(len(lines), bool)
-        for names, where in distinct(text, lines.field(9)[0], lines.field(11)[1], good):
-            if '"' in names:
-                continue
-            with suppress(BadLine):  # exact says why, line by line
-                attacked, *classes = map(stripped, names.split(","))
-                columns.label[where] = self._label(attacked, classes)
-                named |= where
-        return columns, good & named
-
-
-def _decimal(text: str, most: int, what: str) -> int:
-    digits = text.removesuffix(".0")
-    if not 1 <= len(digits) <= 10 or not (digits.isascii() and digits.isdigit()):
-        raise BadLine(f"{what} is not a decimal number")
-    if int(digits) > most:
-        raise BadLine(f"{what} is beyond {most}")
-    return int(digits)
+        names = lines.field(9)[0], lines.field(11)[1]
+        return columns, put_labels(columns, text, names, good, self.attacks.of)

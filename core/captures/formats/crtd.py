@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     STANDARD_MAX,
     BadLine,
@@ -48,20 +47,11 @@ def sniff(head: bytes) -> float:
     return share_of_lines(head, _LINE)
 
 
-def read(path: Path) -> FrameTable:
-    """Read a CRTD log; it has no labels.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a CRTD log, ``frames`` frames or somewhat more at a time; it has no labels.
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     buses = Buses()
     quarantine, table = Quarantine(), TableBuilder(path, NAME)

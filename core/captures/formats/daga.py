@@ -13,16 +13,14 @@ format and tested on files made from this grammar, not on the originals.
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.formats.csv_columns import Header, head_names, stripped
+from core.captures.formats.csv_columns import Header, head_names, put_labels
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
@@ -40,10 +38,8 @@ from core.captures.rows import (
 )
 from core.captures.text import (
     Lines,
-    distinct,
     read_hex_number,
     read_integer,
-    read_lines,
     read_time,
 )
 
@@ -56,20 +52,13 @@ def sniff(head: bytes) -> float:
     return float(set(NEEDED) <= set(head_names(head)))
 
 
-def read(path: Path) -> FrameTable:
-    """Read a DAGA CSV; its attack is named by the file's name.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a DAGA CSV, ``frames`` frames or somewhat more at a time.
+
+    Its attack is named by the file\'s name.
 
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     header = Header(path, NEEDED)
     timestamp, number, length, data = (header.names.index(name) for name in NEEDED)
@@ -117,24 +106,10 @@ def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
         value <<= np.where(good, 64 - bits, 0).astype(np.uint64)
         columns.payload = value.astype(">u8")[:, None].view(np.uint8)
         if label is not None:
-            labelled = np.zeros(len(lines), bool)
-            for name, where in distinct(text, *lines.field(label), good):
-                with suppress(BadLine):  # exact says why, line by line
-                    columns.label[where] = exact_label(stripped(name))
-                    labelled |= where
-            good = labelled
+            good = put_labels(columns, text, lines.field(label), good, exact_label)
         return columns, good
 
     warnings = ("no ANOMALY column: the capture is unlabelled",) if label is None else ()
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
-    for columns in read_lines(
-        path,
-        ',"',
-        fast,
-        exact,
-        quarantine,
-        frames=frames,
-        skip_bytes=header.skip_bytes,
-        first_line=2,
-    ):
+    for columns in header.read_lines(',"', fast, exact, quarantine, frames):
         yield table.add(columns, quarantine, stem_attack_name(path), warnings)

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from core.captures.formats.csv_columns import Header, head_names
 from core.captures.frame_table import EXTENDED, FD, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     LOOK_FRAMES,
@@ -40,7 +39,6 @@ from core.captures.text import (
     distinct,
     read_hex_number,
     read_integer,
-    read_lines,
     read_spaced_bytes,
     see_buses,
 )
@@ -61,33 +59,15 @@ def sniff(head: bytes) -> float:
     return float(bool(whole))
 
 
-def read(path: Path) -> FrameTable:
-    """Read a GVRET or SavvyCAN CSV; it has no labels.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a GVRET or SavvyCAN CSV in chunks of ``frames`` frames or more; it has no labels.
 
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
     """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
-    """
     layout, unit, negative = _Layout(path), None, 0
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
-    for columns in read_lines(
-        path,
-        ",",
-        layout.fast,
-        layout.exact,
-        quarantine,
-        frames=frames,
-        skip_bytes=layout.header.skip_bytes,
-        first_line=2,
-    ):
+    for columns in layout.header.read_lines(",", layout.fast, layout.exact, quarantine, frames):
         seconds, name = unit = unit or time_unit(columns.timestamp[:LOOK_FRAMES])
         # One division rounds once, as reading "0.0072" would; a product with 1e-6 would not.
         columns.timestamp = columns.timestamp / round(1 / seconds)

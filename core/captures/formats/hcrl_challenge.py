@@ -12,16 +12,14 @@ grammar, not on the originals.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.formats.csv_columns import Header, head_names, stripped
+from core.captures.formats.csv_columns import Header, head_names, put_labels
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
@@ -33,18 +31,15 @@ from core.captures.rows import (
     TableBuilder,
     exact_bytes,
     exact_id,
-    exact_label,
     exact_length,
     exact_timestamp,
     id_flags,
 )
 from core.captures.text import (
     Lines,
-    distinct,
     read_decimal,
     read_hex_number,
     read_integer,
-    read_lines,
     read_spaced_bytes,
 )
 
@@ -58,35 +53,17 @@ def sniff(head: bytes) -> float:
     return float(set(NEEDED) <= set(head_names(head)))
 
 
-def read(path: Path) -> FrameTable:
-    """Read a challenge CSV.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a challenge CSV, ``frames`` frames or somewhat more at a time.
 
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     layout = _Layout(path)
     unlabelled = "class" not in layout.header.names
     warnings = ("no Class column: the capture is unlabelled",) if unlabelled else ()
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
-    for columns in read_lines(
-        path,
-        ",.",
-        layout.fast,
-        layout.exact,
-        quarantine,
-        frames=frames,
-        skip_bytes=layout.header.skip_bytes,
-        first_line=2,
-    ):
+    for columns in layout.header.read_lines(",.", layout.fast, layout.exact, quarantine, frames):
         yield table.add(columns, quarantine, layout.attacks.names, warnings)
 
 
@@ -113,7 +90,7 @@ class _Layout:
         label = -1
         if self.label is not None:
             kind = fields[self.kind] if self.kind is not None else ""
-            label = self._label(fields[self.label], kind)
+            label = self.attacks.of(fields[self.label], kind)
         return Row(
             exact_timestamp(fields[self.timestamp]),
             arbitration_id,
@@ -122,11 +99,6 @@ class _Layout:
             exact_bytes(data, length),
             label,
         )
-
-    def _label(self, attacked: str, kind: str) -> int:
-        if not exact_label(attacked):
-            return 0
-        return self.attacks.label(kind or "attack")
 
     def fast(self, lines: Lines) -> tuple[Columns, npt.NDArray[np.bool_]]:
         """All lines of a block, and where they are in the usual order and spelling."""
@@ -149,11 +121,5 @@ class _Layout:
         columns.payload, fine = read_spaced_bytes(text, start, length, " ")
         columns.length = length.astype(np.uint8)
         good &= fine
-        named = np.zeros(len(lines), bool)
-        for names, where in distinct(text, lines.field(5)[0], lines.field(6)[1], good):
-            if '"' in names:
-                continue
-            with suppress(BadLine):  # exact says why, line by line
-                columns.label[where] = self._label(*map(stripped, names.split(",")))
-                named |= where
-        return columns, good & named
+        names = lines.field(5)[0], lines.field(6)[1]
+        return columns, put_labels(columns, text, names, good, self.attacks.of)

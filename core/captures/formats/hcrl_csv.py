@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from core.captures.frame_table import FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     STANDARD_MAX,
@@ -59,20 +58,13 @@ def sniff(head: bytes) -> float:
     return sum(bool(_LINE.fullmatch(line.strip())) for line in lines) / max(len(lines), 1)
 
 
-def read(path: Path) -> FrameTable:
-    """Read an HCRL CSV; its attack is named by the file's name.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read an HCRL CSV, ``frames`` frames or somewhat more at a time.
+
+    Its attack is named by the file\'s name.
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
     for columns in read_lines(path, ",.", _fast, exact, quarantine, frames=frames):

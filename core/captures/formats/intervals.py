@@ -140,18 +140,20 @@ def _attack_name(stem: str) -> str:
 def _markers(content: Any) -> list[Interval] | str | None:
     if not isinstance(content, dict) or not isinstance(content.get("markers"), list):
         return None
-    begun: dict[str, float] = {}
+    begun: dict[int, float] = {}
     intervals = []
     for marker in content["markers"]:
-        identifier, time = str(marker["packet_ID"]), _seconds(marker["time"])
+        if not isinstance(marker, dict) or not {"packet_ID", "time"} <= marker.keys():
+            return "a marker has no packet_ID or no time"
+        identifier, time = _identifier(marker["packet_ID"]), _seconds(marker["time"])
         description = str(marker.get("description", "")).lower()
         if description.startswith("start"):
-            begun[identifier] = time
+            begun.setdefault(identifier, time)
         elif description.startswith("end") and identifier in begun:
-            intervals.append(Interval(begun.pop(identifier), time, int(identifier, 16)))
+            intervals.append(Interval(begun.pop(identifier), time, identifier))
         else:
             return "a marker is neither start nor end of an attack"
-    intervals += [Interval(start, math.inf, int(i, 16)) for i, start in begun.items()]
+    intervals += [Interval(start, math.inf, i) for i, start in begun.items()]
     if not intervals and content.get("label") != "benign":
         return "it names no interval"
     return intervals
@@ -159,8 +161,10 @@ def _markers(content: Any) -> list[Interval] | str | None:
 
 def _road(content: Any, stem: str) -> list[Interval] | str | None:
     entry = content.get(stem) if isinstance(content, dict) else None
-    if not isinstance(entry, dict):
+    if entry is None:
         return None
+    if not isinstance(entry, dict):
+        return "what it says of this capture is no object"
     if not {*_IDS, *_DATA, _INTERVAL} & set(entry):
         return []
     span = entry.get(_INTERVAL)
@@ -171,13 +175,21 @@ def _road(content: Any, stem: str) -> list[Interval] | str | None:
     if not re.fullmatch("[0-9A-Fa-fXx]*", str(digits)):
         raise ValueError(f"injection data {str(digits)[:40]!r} is not hexadecimal")
     anything = identifier is None or not str(identifier).strip("Xx")
-    number = None if anything else int(str(identifier), 16)
+    number = None if anything else _identifier(identifier)
     start, end = (_seconds(time) for time in span)
     return [Interval(start, end, number, str(digits))]
 
 
+def _identifier(value: Any) -> int:
+    """A number of JSON, which is decimal, or hexadecimal digits in a string."""
+    return value if isinstance(value, int) else int(str(value), 16)
+
+
 def _seconds(value: Any) -> float:
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except OverflowError as error:
+        raise ValueError("a time is beyond all numbers") from error
     if math.isnan(seconds):
         raise ValueError("a time is not a number")
     return seconds

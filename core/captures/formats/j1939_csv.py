@@ -10,16 +10,15 @@ the attack's name; columns that are not needed may hold anything, quoted commas 
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.captures.formats.csv_columns import Header, head_names, stripped
+from core.captures.formats.csv_columns import Header, exact_decimal, head_names, put_labels
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     EXTENDED_MAX,
     AttackNames,
@@ -35,10 +34,8 @@ from core.captures.rows import (
 )
 from core.captures.text import (
     Lines,
-    distinct,
     read_hex_bytes,
     read_integer,
-    read_lines,
     read_time,
     see_buses,
 )
@@ -53,20 +50,11 @@ def sniff(head: bytes) -> float:
     return float(set(NEEDED) <= set(head_names(head)))
 
 
-def read(path: Path) -> FrameTable:
-    """Read a labelled J1939 CSV.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a labelled J1939 CSV, ``frames`` frames or somewhat more at a time.
 
     Raises:
         CaptureError: if the file cannot be read, lacks a column or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     header, attacks, buses = Header(path, NEEDED), AttackNames(), Buses()
     timestamp, number, length, data = (header.names.index(name) for name in NEEDED)
@@ -74,7 +62,7 @@ def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
 
     def exact(line: str) -> Row:
         fields = header.fields(line)
-        arbitration_id = _decimal_id(fields[number])
+        arbitration_id = exact_decimal(fields[number], EXTENDED_MAX, "id")
         size, payload = exact_length(fields[length]), exact_payload(fields[data])
         if len(payload) != size:
             raise BadLine("payload is not as long as the DLC says")
@@ -84,7 +72,7 @@ def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
             EXTENDED,
             size,
             payload,
-            -1 if label is None else _label(fields[label], attacks),
+            -1 if label is None else _label(attacks, fields[label]),
         )
         if bus is not None:
             buses.see(fields[bus])
@@ -104,43 +92,21 @@ def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
         columns.payload, columns.length, fine = read_hex_bytes(text, *lines.field(data))
         good &= fine & (columns.length == size)
         if label is not None:
-            named = np.zeros(len(lines), bool)
-            for name, where in distinct(text, *lines.field(label), good):
-                with suppress(BadLine):  # exact says why, line by line
-                    columns.label[where] = _label(stripped(name), attacks)
-                    named |= where
-            good = named
+            name = lines.field(label)
+            good = put_labels(columns, text, name, good, partial(_label, attacks))
         if bus is not None:
             good = see_buses(text, *lines.field(bus), good, buses, "[^ '\t]*")
         return columns, good
 
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
-    for columns in read_lines(
-        path,
-        ',"',
-        fast,
-        exact,
-        quarantine,
-        frames=frames,
-        skip_bytes=header.skip_bytes,
-        first_line=2,
-    ):
+    for columns in header.read_lines(',"', fast, exact, quarantine, frames):
         warnings = buses.warnings()
         if label is None:
             warnings += ("no label column: the capture is unlabelled",)
         yield table.add(columns, quarantine, attacks.names, warnings)
 
 
-def _decimal_id(text: str) -> int:
-    digits = text.removesuffix(".0")
-    if not 1 <= len(digits) <= 10 or not (digits.isascii() and digits.isdigit()):
-        raise BadLine("id is not a decimal number")
-    if int(digits) > EXTENDED_MAX:
-        raise BadLine("id is beyond 29 bits")
-    return int(digits)
-
-
-def _label(text: str, attacks: AttackNames) -> int:
+def _label(attacks: AttackNames, text: str) -> int:
     if not text:
         raise BadLine("label is missing")
     return 0 if text.lower() in NORMAL else attacks.label(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from core.captures.formats import j1939_csv
-from core.captures.rows import Columns
+from core.captures.rows import ALL_FRAMES, Columns
 from core.errors import CaptureError
 
 
@@ -14,7 +14,8 @@ def labelled_twin(path: Path) -> Path | None:
     """``labeled_NAME.csv`` beside ``NAME.log``, whatever the case of its name."""
     wanted = f"labeled_{path.name.split('.')[0]}.csv".lower()
     try:
-        return next((p for p in sorted(path.parent.iterdir()) if p.name.lower() == wanted), None)
+        beside = sorted(path.parent.iterdir())
+        return next((p for p in beside if p.name.lower() == wanted and p.is_file()), None)
     except OSError:
         return None
 
@@ -28,7 +29,7 @@ def take_labels(twin: Path, columns: Columns) -> tuple[Sequence[str], tuple[str,
         Names of the attacks, and warnings.
     """
     try:
-        labelled = j1939_csv.read(twin)
+        labelled = next(j1939_csv.read_chunks(twin, ALL_FRAMES))
     except CaptureError as error:
         return (), (f"labels beside the capture cannot be used: {error}",)
     if not np.array_equal(labelled.arbitration_id, columns.arbitration_id):

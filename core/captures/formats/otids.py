@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from core.captures.frame_table import EXTENDED, REMOTE, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     STANDARD_MAX,
     BadLine,
@@ -49,20 +48,11 @@ def sniff(head: bytes) -> float:
     return sum(bool(_LINE.fullmatch(line[:400])) for line in lines) / max(len(lines), 1)
 
 
-def read(path: Path) -> FrameTable:
-    """Read either form of the OTIDS text; it has no labels.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read either form of the OTIDS text in chunks of ``frames`` frames or more; it has no labels.
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     quarantine, table = Quarantine(), TableBuilder(path, NAME)
     for columns in read_lines(path, "", _fast, exact, quarantine, frames=frames):

@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from core.captures.rows import (
-    ALL_FRAMES,
     CHUNK_FRAMES,
     FD_LENGTHS,
     STANDARD_MAX,
@@ -86,20 +85,11 @@ def sniff(head: bytes) -> float:
     return len(numbered) / max(len(body), 1)
 
 
-def read(path: Path) -> FrameTable:
-    """Read a PEAK trace; it has no labels.
+def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
+    """Read a PEAK trace, ``frames`` frames or somewhat more at a time; it has no labels.
 
     Raises:
         CaptureError: if the file cannot be read or holds no frame.
-    """
-    return next(read_chunks(path, ALL_FRAMES))
-
-
-def read_chunks(path: Path, frames: int = CHUNK_FRAMES) -> Iterator[FrameTable]:
-    """:func:`read` in chunks of ``frames`` frames or somewhat more.
-
-    Raises:
-        CaptureError: as :func:`read`.
     """
     reader, negative = _Reader(), 0
     quarantine, table = Quarantine(), TableBuilder(path, NAME)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.captures import arrow_io
 from core.captures.formats import candump
 from core.captures.frame_table import FrameTable
-from core.captures.readers import read_capture
+from core.captures.readers import READERS, read_capture
 from core.errors import CaptureError, StorageError
 from tests.core.captures.capture_strategies import Frame, frames, table_of, write_text
 
@@ -37,7 +37,7 @@ def test_what_is_saved_is_loaded(scratch: Path, generated: list[Frame]) -> None:
 
 def test_what_was_skipped_and_warned_of_is_kept(tmp_path: Path) -> None:
     lines = ["(2.0) can0 123#11 1\tFalse", "noise \u00e9", "(1.0) can0 123##111"]
-    table = candump.read(write_text(tmp_path / "x.log", lines))
+    table = READERS[candump.NAME].read(write_text(tmp_path / "x.log", lines))
     assert table.skipped.counts
     assert len(table.warnings) == 3
     arrow_io.save(table, tmp_path / "x.arrow")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.captures import text
 from core.captures.formats import asc
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE
-from core.captures.readers import read_capture
+from core.captures.readers import READERS, read_capture
 from core.captures.rows import FD_LENGTHS
 from tests.core.captures.capture_strategies import Frame, damaged, frames_of, write_text
 from tests.core.captures.test_chunks import check, reading
@@ -105,7 +105,7 @@ ALL = pytest.mark.parametrize("name", list(SPELLINGS))
 
 def read(tmp_path: Path, *lines: str) -> list[Frame]:
     """The frames of an ASC file of these lines."""
-    return frames_of(asc.read(write_text(tmp_path / "x.asc", list(lines))))
+    return frames_of(READERS[asc.NAME].read(write_text(tmp_path / "x.asc", list(lines))))
 
 
 @ALL
@@ -272,7 +272,7 @@ def test_white_space_that_only_python_sees_parts_words_in_both_ways(tmp_path: Pa
         "\u00a0" + DEC,
     ]
     path = write_text(tmp_path / "x.asc", [HEX, *lines, "  1.5 1 10 Rx d 1 10"])
-    table = asc.read(path)
+    table = READERS[asc.NAME].read(path)
     assert_same(table, read_slowly(path, asc.NAME))
     assert [frame[1] for frame in frames_of(table)] == [0xF4, 10]
 
@@ -283,6 +283,6 @@ def test_an_id_of_more_digits_than_any_is_not_cut_off(tmp_path: Path) -> None:
         "  1.5 1 00000016 Rx d 0",
         "  1.5 1 16 Rx d 0000000000001 1",
     ]
-    table = asc.read(write_text(tmp_path / "x.asc", [DEC, *lines]))
+    table = READERS[asc.NAME].read(write_text(tmp_path / "x.asc", [DEC, *lines]))
     assert [frame[1] for frame in frames_of(table)] == [16]
     assert table.skipped.counts == {"id is not a number": 1, "DLC is not a number": 1}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.captures import text
 from core.captures.formats import can_train_and_test_csv as form
 from core.captures.frame_table import EXTENDED
+from core.captures.readers import READERS
 from core.captures.rows import BadLine
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import (
@@ -24,6 +25,7 @@ from tests.core.captures.capture_strategies import (
     write_text,
 )
 
+read = READERS[form.NAME].read
 HEADER = "timestamp,arbitration_id,data_field,attack"
 HEX = "0123456789abcdefABCDEF"
 
@@ -42,7 +44,7 @@ HEX = "0123456789abcdefABCDEF"
     ],
 )
 def test_a_line_is_read_as_the_format_says(tmp_path: Path, line: str, expected: Frame) -> None:
-    assert frames_of(form.read(write_text(tmp_path / "x.csv", [HEADER, line]))) == [expected]
+    assert frames_of(read(write_text(tmp_path / "x.csv", [HEADER, line]))) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_a_line_is_read_as_the_format_says(tmp_path: Path, line: str, expected: 
 )
 def test_a_bad_line_is_set_aside_with_its_reason(tmp_path: Path, line: str, reason: str) -> None:
     lines = [HEADER, "1.0,2C0,11,0", line, "", "2.0,2C0,22,1"]
-    table = form.read(write_text(tmp_path / "x.csv", lines))
+    table = read(write_text(tmp_path / "x.csv", lines))
     assert table.timestamp.tolist() == [1.0, 2.0]
     assert table.skipped.counts == {reason: 1}
     assert table.skipped.examples == ((3, reason, line),)
@@ -74,7 +76,7 @@ def test_a_bad_line_is_set_aside_with_its_reason(tmp_path: Path, line: str, reas
 
 def test_only_the_first_few_bad_lines_of_a_reason_are_kept(tmp_path: Path) -> None:
     lines = [HEADER, "1.0,2C0,11,0", *["x,2C0,11,0"] * 9, "1.0,2C0,1,0", "y" * 500]
-    table = form.read(write_text(tmp_path / "x.csv", lines))
+    table = read(write_text(tmp_path / "x.csv", lines))
     assert table.skipped.counts == {
         "timestamp is not a number": 9,
         "payload has an odd number of digits": 1,
@@ -96,19 +98,19 @@ def test_columns_may_stand_in_any_order(tmp_path: Path, header: str) -> None:
     values = {"timestamp": "1.25", "arbitration_id": "2C0", "data_field": "AB"}
     values |= {"attack": "1", "label": "1"}
     line = ",".join(values[name] for name in form.header_names(header.encode()))
-    table = form.read(write_text(tmp_path / "x.csv", [header, line]))
+    table = read(write_text(tmp_path / "x.csv", [header, line]))
     assert frames_of(table) == [(1.25, 0x2C0, 0, 1, b"\xab", 1)]
 
 
 def test_further_columns_are_left_alone(tmp_path: Path) -> None:
     lines = [HEADER + ",source", "1.25,2C0,AB,1,a.csv", "1.5,2C0,AB,0,b"]
-    table = form.read(write_text(tmp_path / "x.csv", lines))
+    table = read(write_text(tmp_path / "x.csv", lines))
     assert table.label.tolist() == [1, 0]
 
 
 def test_without_attack_column_the_capture_is_unlabelled(tmp_path: Path) -> None:
     lines = ["timestamp,arbitration_id,data_field", "1.25,2C0,AB"]
-    table = form.read(write_text(tmp_path / "x.csv", lines))
+    table = read(write_text(tmp_path / "x.csv", lines))
     assert not table.labelled
     assert table.warnings == ("no attack column: the capture is unlabelled",)
 
@@ -123,14 +125,14 @@ def test_without_attack_column_the_capture_is_unlabelled(tmp_path: Path) -> None
 def test_missing_columns_are_named(tmp_path: Path, header: str, missing: str) -> None:
     path = write_text(tmp_path / "x.csv", [header, "1,2,3,0"])
     with pytest.raises(CaptureError, match=missing) as error:
-        form.read(path)
+        read(path)
     assert str(path) in str(error.value)
     assert header in str(error.value)
 
 
 def test_a_header_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="no frames in it"):
-        form.read(write_text(tmp_path / "x.csv", [HEADER]))
+        read(write_text(tmp_path / "x.csv", [HEADER]))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_a_header_alone_is_refused(tmp_path: Path) -> None:
     [("DoS-kia.csv", "DoS"), ("valid_systematic-3.csv", "valid_systematic"), ("rpm.v2.csv", "rpm")],
 )
 def test_the_attack_is_named_by_the_file(tmp_path: Path, name: str, attack: str) -> None:
-    table = form.read(write_text(tmp_path / name, [HEADER, "1.5,2C0,11,0", "1.6,2C0,11,1"]))
+    table = read(write_text(tmp_path / name, [HEADER, "1.5,2C0,11,0", "1.6,2C0,11,1"]))
     assert table.attack_names == (attack,)
     assert table.attack.tolist() == [-1, 0]
 
@@ -147,7 +149,7 @@ def test_the_attack_is_named_by_the_file(tmp_path: Path, name: str, attack: str)
 def test_what_is_written_is_read_back(scratch: Path, generated: list[Frame]) -> None:
     path = scratch / "attack.csv"
     form.write(table_of(generated), path)
-    table = form.read(path)
+    table = read(path)
     assert frames_of(table) == generated
     assert table.labelled
     assert table.skipped.counts == {}
@@ -199,9 +201,9 @@ def test_damaged_files_read_as_a_plain_parser_would(scratch: Path, lines: list[s
     expected = [reference(line) for line in lines if line.strip()]
     if not any(expected):
         with pytest.raises(CaptureError):
-            form.read(path)
+            read(path)
         return
-    table = form.read(path)
+    table = read(path)
     assert frames_of(table) == [frame for frame in expected if frame]
     assert sum(table.skipped.counts.values()) == expected.count(None)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core.captures import text
 from core.captures.formats import candump
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE
+from core.captures.readers import READERS
 from core.captures.rows import BadLine, Buses
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import (
@@ -23,6 +24,7 @@ from tests.core.captures.capture_strategies import (
     write_text,
 )
 
+read = READERS[candump.NAME].read
 HEX = "0123456789abcdefABCDEF"
 
 
@@ -59,7 +61,7 @@ HEX = "0123456789abcdefABCDEF"
     ],
 )
 def test_a_line_is_read_as_the_grammar_says(tmp_path: Path, line: str, expected: Frame) -> None:
-    table = candump.read(write_text(tmp_path / "x.log", [line]))
+    table = read(write_text(tmp_path / "x.log", [line]))
     assert frames_of(table) == [expected]
     assert not table.payload[0, expected[3] :].any()
 
@@ -99,7 +101,7 @@ def test_a_line_is_read_as_the_grammar_says(tmp_path: Path, line: str, expected:
 )
 def test_a_bad_line_is_set_aside_with_its_reason(tmp_path: Path, line: str, reason: str) -> None:
     good = "(1.0) can0 123#11"
-    table = candump.read(write_text(tmp_path / "x.log", [good, "", line, good]))
+    table = read(write_text(tmp_path / "x.log", [good, "", line, good]))
     assert len(table) == 2
     assert table.skipped.counts == {reason: 1}
     assert table.skipped.examples == ((3, reason, line[:120]),)
@@ -112,7 +114,7 @@ def test_labels_come_from_the_first_flag_only(tmp_path: Path) -> None:
         "(0.2) can0 110#00 False\t1",
         "(0.3) can0 110#00 1\t1",
     ]
-    table = candump.read(write_text(tmp_path / "x.log", lines))
+    table = read(write_text(tmp_path / "x.log", lines))
     assert table.labelled
     assert table.label.tolist() == [0, 0, 1]
     assert table.attack.tolist() == [-1, -1, 0]
@@ -121,34 +123,34 @@ def test_labels_come_from_the_first_flag_only(tmp_path: Path) -> None:
 
 def test_frames_without_flags_among_flagged_ones_are_told(tmp_path: Path) -> None:
     lines = ["(0.1) can0 110#00 1\tFalse", "(0.2) can0 110#00"]
-    table = candump.read(write_text(tmp_path / "x.log", lines))
+    table = read(write_text(tmp_path / "x.log", lines))
     assert table.label.tolist() == [1, 0]
     assert table.warnings == ("1 frames have no label and are taken as not attacked",)
 
 
 def test_a_log_without_flags_is_unlabelled(tmp_path: Path) -> None:
-    table = candump.read(write_text(tmp_path / "x.log", ["(0.1) can0 110#00"]))
+    table = read(write_text(tmp_path / "x.log", ["(0.1) can0 110#00"]))
     assert not table.labelled
     assert table.attack_names == ()
 
 
 def test_backward_times_are_kept_in_place_and_told(tmp_path: Path) -> None:
     lines = [f"({t}) can0 110#00" for t in (1.0, 3.0, 2.0, 4.0, 3.5)]
-    table = candump.read(write_text(tmp_path / "x.log", lines))
+    table = read(write_text(tmp_path / "x.log", lines))
     assert table.timestamp.tolist() == [1.0, 3.0, 2.0, 4.0, 3.5]
     assert "timestamps go backwards 2 times, first at frame 2" in table.warnings[0]
 
 
 @pytest.mark.parametrize(("first", "time"), [(0.5, "relative"), (1436509053.5, "absolute")])
 def test_times_are_dates_or_count_from_a_start(tmp_path: Path, first: float, time: str) -> None:
-    table = candump.read(write_text(tmp_path / "x.log", [f"({first}) can0 110#00"]))
+    table = read(write_text(tmp_path / "x.log", [f"({first}) can0 110#00"]))
     assert table.time == time
 
 
 @pytest.mark.parametrize(("end", "last"), [("\n", True), ("\n", False), ("\r\n", True)])
 def test_line_ends_do_not_matter(tmp_path: Path, end: str, last: bool) -> None:
     lines = ["(1.25) can0 110#0011", "(2.25) can0 110#0011 ", "(3.25) can0 110#0011 1\tFalse"]
-    table = candump.read(write_text(tmp_path / "x.log", lines, end, last))
+    table = read(write_text(tmp_path / "x.log", lines, end, last))
     assert table.timestamp.tolist() == [1.25, 2.25, 3.25]
     assert table.length.tolist() == [2, 2, 2]
     assert table.label.tolist() == [0, 0, 1]
@@ -161,7 +163,7 @@ def test_what_is_written_is_read_back(
     generated = [(*f[:5], f[5] * labelled) for f in generated]
     path = scratch / "round.log"
     candump.write(table_of(generated, labelled), path)
-    table = candump.read(path)
+    table = read(path)
     assert frames_of(table) == generated
     assert table.labelled == labelled
     assert table.skipped.counts == {}
@@ -234,9 +236,9 @@ def test_damaged_logs_are_read_as_a_plain_parser_reads_them(
     expected = [reference(line) for line in lines if line.strip()]
     if not any(expected):
         with pytest.raises(CaptureError):
-            candump.read(path)
+            read(path)
         return
-    table = candump.read(path)
+    table = read(path)
     assert frames_of(table) == [frame for frame in expected if frame]
     assert sum(table.skipped.counts.values()) == expected.count(None)
 
@@ -274,9 +276,9 @@ def test_blocks_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     lines[50] = "noise"
     lines[150] = "(1.5) can0 123##1" + "CD" * 64
     path = write_text(tmp_path / "x.log", lines, last=False)
-    whole = candump.read(path)
+    whole = read(path)
     monkeypatch.setattr(text, "BLOCK_BYTES", 97)
-    parts = candump.read(path)
+    parts = read(path)
     assert frames_of(parts) == frames_of(whole)
     assert parts.skipped == whole.skipped
     assert parts.skipped.examples == ((51, "not a candump line", "noise"),)
@@ -285,13 +287,13 @@ def test_blocks_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_nothing_usable_is_refused_with_the_first_line(tmp_path: Path) -> None:
     path = write_text(tmp_path / "x.log", ["hello", "world"])
     with pytest.raises(CaptureError, match=r"x\.log.*not a candump line \(2\).*line 1: 'hello'"):
-        candump.read(path)
+        read(path)
 
 
 @pytest.mark.real_data
 def test_real_log_agrees_with_the_plain_parser(real_data: Path) -> None:
     path = real_data / "formats" / "candump" / "sample-can.log"
-    table = candump.read(path)
+    table = read(path)
     assert len(table) == 6158
     assert frames_of(table) == [reference(line) for line in path.read_text().splitlines()]
 
@@ -299,11 +301,11 @@ def test_real_log_agrees_with_the_plain_parser(real_data: Path) -> None:
 @pytest.mark.real_data
 def test_real_flags_label_the_modified_id(real_data: Path) -> None:
     folder = real_data / "formats" / "candump_flags"
-    table = candump.read(folder / "S-1-1-malicious-CONST-msg-mod-0x410-0.4-0.6.log")
+    table = read(folder / "S-1-1-malicious-CONST-msg-mod-0x410-0.4-0.6.log")
     assert (len(table), int(table.label.sum()), table.labelled) == (17935, 60, True)
     assert set(table.arbitration_id[table.label == 1].tolist()) == {0x410}
-    benign = candump.read(folder / "S-1-1-benign.log")
+    benign = read(folder / "S-1-1-benign.log")
     assert (benign.labelled, int(benign.label.sum())) == (True, 0)
-    double = candump.read(next(folder.glob("*DOUBLE*.log")))
+    double = read(next(folder.glob("*DOUBLE*.log")))
     assert int(double.label.sum()) == 661
     assert set(double.arbitration_id[double.label == 1].tolist()) == {0x110, 0x410}

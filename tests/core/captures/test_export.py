@@ -1,5 +1,6 @@
 """Captures written and read again: without loss, or with what is lost being told."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from core.captures import arrow_io
 from core.captures.export import WRITERS, export
 from core.captures.formats import candump
 from core.captures.frame_table import EXTENDED, REMOTE, FrameTable
-from core.captures.readers import read_capture
+from core.captures.readers import READERS, read_capture
 from core.errors import CaptureError, StorageError
 from tests.core.captures.capture_strategies import Frame, frames, frames_of, table_of, write_text
 from tests.core.captures.test_arrow_io import assert_equal
@@ -22,7 +23,7 @@ from tests.core.captures.test_arrow_io import assert_equal
 def odd(tmp_path: Path) -> FrameTable:
     """A capture with all there is to lose: flags, bad lines, warnings, labels."""
     lines = ["(2.0) can0 123#11 1\tFalse", "noise é", "(1.0) can0 123##111", "(3.0) can0 123#R2"]
-    return candump.read(write_text(tmp_path / "odd.log", lines))
+    return READERS[candump.NAME].read(write_text(tmp_path / "odd.log", lines))
 
 
 @pytest.mark.parametrize("ending", [".arrow", ".parquet"])
@@ -75,6 +76,13 @@ def test_other_endings_and_places_are_refused(odd: FrameTable, tmp_path: Path) -
     for ending in WRITERS:
         with pytest.raises(StorageError):
             export(odd, tmp_path / "odd.log" / f"x{ending}")
+
+
+@pytest.mark.parametrize("ending", list(WRITERS))
+def test_a_name_that_is_no_utf8_is_written(tmp_path: Path, ending: str) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff" + ending.encode()))
+    export(table_of([(1.0, 1, 0, 0, b"", 0)]), path)
+    assert len(read_capture(path)) == 1
 
 
 def test_a_damaged_parquet_of_ours_is_refused(odd: FrameTable, tmp_path: Path) -> None:

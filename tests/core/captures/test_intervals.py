@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.captures.frame_table import FrameTable
 from core.captures.readers import read_capture
@@ -44,6 +46,7 @@ def road(tmp_path: Path, entry: object, name: str = "fuzzing_attack_1.log") -> F
             [0, 0, 0, 1, 0],
         ),
         ({"injection_id": "XXX", "injection_data_str": "FX", "injection_interval": [0, 9]}, [0]),
+        ({"injection_id": 0xD0, "injection_interval": [1, 3]}, [0, 1, 0, 1, 0]),
         ({"description": "ambient driving"}, [0, 0, 0, 0, 0]),
     ],
 )
@@ -75,6 +78,8 @@ def test_a_packed_log_finds_its_entry_and_others_do_not(tmp_path: Path) -> None:
         '{"fuzzing_attack_1": {"injection_interval": ["a", "b"]}}',
         '{"fuzzing_attack_1": {"injection_interval": [0, 9], "injection_id": "0xZZ"}}',
         '{"fuzzing_attack_1": {"injection_interval": [0, 9], "injection_data_str": "0G"}}',
+        '{"fuzzing_attack_1": {"injection_interval": [0, 1' + "0" * 400 + "]}}",
+        '{"fuzzing_attack_1": [0, 9]}',
         "[" * 100_000,
     ],
 )
@@ -100,3 +105,45 @@ def test_markers_label_frames_and_flags_win(tmp_path: Path) -> None:
     table = read_capture(path)
     assert table.label.tolist() == [0, 1, 1, 0, 0]
     assert any("the flags are taken" in warning for warning in table.warnings)
+
+
+def test_an_attack_that_begins_twice_lasts_from_its_first_start(tmp_path: Path) -> None:
+    times = [("Start", 1.0), ("Start", 2.5), ("End", 3.0)]
+    markers = [{"packet_ID": 0xD0, "time": time, "description": what} for what, time in times]
+    (tmp_path / "a.json").write_text(json.dumps({"label": "malicious", "markers": markers}))
+    assert read_capture(write_text(tmp_path / "a.log", LOG)).label.tolist() == [0, 1, 0, 1, 0]
+
+
+@st.composite
+def descriptions(draw: st.DrawFn) -> object:
+    """What looks like a description of captures, with anything for its values."""
+    scalar = st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(10**400)
+    )
+    value = st.one_of(scalar, st.lists(scalar, max_size=3), st.just({}))
+    keys = ["injection_id", "injected_aid", "injection_data_str", "injection_interval"]
+    entry = st.dictionaries(st.sampled_from(keys), value)
+    words = st.one_of(st.sampled_from(["start", "end"]), value)
+    identifiers = st.one_of(st.sampled_from(["0xd0", "XXX"]), value)
+    marker = st.one_of(
+        value,
+        st.fixed_dictionaries({"packet_ID": identifiers, "time": value, "description": words}),
+        st.dictionaries(st.sampled_from(["packet_ID", "time", "description"]), value),
+    )
+    markers = st.fixed_dictionaries({"markers": st.one_of(value, st.lists(marker, max_size=3))})
+    return draw(
+        st.one_of(value, st.fixed_dictionaries({"a": st.one_of(value, entry)}), entry, markers)
+    )
+
+
+@pytest.mark.parametrize("name", ["a.json", "capture_metadata.json"])
+@given(content=descriptions())
+def test_no_description_of_a_capture_makes_it_unreadable(
+    scratch: Path, name: str, content: object
+) -> None:
+    folder = scratch / f"described-{name}"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps(content))
+    table = read_capture(write_text(folder / "a.log", LOG))
+    assert len(table) == len(LOG)
+    assert all("\n" not in warning for warning in table.warnings)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.captures.formats import asc, blf, mf4, trc
 from core.captures.frame_table import ERROR, EXTENDED, FD, REMOTE
-from core.captures.readers import read_capture
+from core.captures.readers import READERS, read_capture
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import Frame, frames, frames_of
 
@@ -74,7 +74,7 @@ def sorted_frames(kinds: bool) -> st.SearchStrategy[list[Frame]]:
 def test_asc_reads_what_python_can_writes(scratch: Path, table: list[Frame]) -> None:
     # CAN FD frames without data look like remote ones, in this writer's form.
     table = [f for f in table if not (f[2] & FD and not f[3])] or [(1.6e9, 1, 0, 0, b"", 0)]
-    read = asc.read(write(scratch / "x.asc", can.ASCWriter, table))
+    read = READERS[asc.NAME].read(write(scratch / "x.asc", can.ASCWriter, table))
     got = frames_of(read)
     # The writer starts at the first frame's time.
     assert comparable(got, got[0][0], error_ids=False) == comparable(
@@ -97,7 +97,7 @@ def test_blf_reads_what_python_can_writes(scratch: Path, table: list[Frame]) -> 
 @given(table=sorted_frames(kinds=False))
 def test_trc_reads_what_python_can_writes(scratch: Path, table: list[Frame]) -> None:
     path = write(scratch / "x.trc", can.TRCWriter, table)
-    got = frames_of(trc.read(path))
+    got = frames_of(READERS[trc.NAME].read(path))
     expected = [
         (m.timestamp, m.arbitration_id, int(m.is_extended_id), m.dlc, bytes(m.data), 0)
         for m in can.TRCReader(path)
@@ -126,7 +126,7 @@ def test_asc_agrees_with_python_can_on_a_real_file(real_data: Path) -> None:
         (m.timestamp, m.arbitration_id, int(m.is_extended_id), m.dlc, bytes(m.data), 0)
         for m in can.ASCReader(path)
     ]
-    assert frames_of(asc.read(path)) == expected
+    assert frames_of(READERS[asc.NAME].read(path)) == expected
 
 
 def blf_file(path: Path, container: bytes) -> Path:

@@ -1,13 +1,14 @@
 """Which reader reads a file: content first, then the ending, unless told."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
 from core.captures import arrow_io
 from core.captures.formats import can_train_and_test_csv, can_train_and_test_parquet, candump
-from core.captures.readers import read_capture
+from core.captures.readers import read_capture, read_chunks
 from core.errors import CaptureError
 from tests.core.captures.capture_strategies import table_of, write_text
 
@@ -101,3 +102,19 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         read_capture(tmp_path)
     with pytest.raises(CaptureError, match="cannot be read"):
         read_capture(Path("a\0b"))
+
+
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.log")
+    for path in (tmp_path / "x.log", Path("/dev/zero")):
+        for format in (None, "candump", "mf4"):
+            with pytest.raises(CaptureError, match="is a device or a pipe"):
+                read_capture(path, format)
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_names_that_are_no_utf8_are_read_and_written(tmp_path: Path, name: str) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe"))
+    WRITERS[name](TABLE, path)
+    assert read_capture(path, name).timestamp.tolist() == [1.5, 2.5]
+    assert sum(map(len, read_chunks(path, name))) == 2

@@ -1,5 +1,6 @@
 """Frame tables put together piece by piece: the last one says what the only one would say."""
 
+import tracemalloc
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.captures import rows
-from core.captures.rows import BadLine, Columns, Quarantine, TableBuilder
+from core.captures.rows import BadLine, Columns, Quarantine, TableBuilder, concatenate
 from core.errors import CaptureError
 
 NAMES = ("dos", "fuzzing", "spoofing")
@@ -50,6 +51,28 @@ def test_the_last_piece_says_what_the_whole_says(
         parts[-1] = replace(parts[-1], **{name: getattr(whole, name)})
     for name in ("attack_names", "labelled", "time", "skipped", "warnings"):
         assert getattr(parts[-1], name) == getattr(whole, name)
+
+
+def test_parts_are_put_together_with_little_more_memory_than_they_take() -> None:
+    tracemalloc.start()
+    parts = [columns_of([(float(number), number % 4)] * 10_000) for number in range(50)]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    whole = concatenate(parts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert whole.timestamp.tolist() == [float(k // 10_000) for k in range(500_000)]
+    assert whole.label[::10_000].tolist() == [number % 4 for number in range(50)]
+    assert whole.payload.shape == (500_000, 8)
+    assert peak < 1.5 * held  # The widest column is a third of them.
+
+
+def test_payloads_are_as_wide_as_the_widest() -> None:
+    narrow, wide = columns_of([(1.0, 0)]), Columns.empty(1, 64)
+    narrow.payload[0], wide.payload[0] = range(1, 9), range(64)
+    whole = concatenate([narrow, wide])
+    assert whole.payload.tolist() == [[*range(1, 9), *[0] * 56], list(range(64))]
+    assert concatenate([]).payload.shape == (0, 8)
 
 
 def test_attacks_are_numbered_in_the_order_of_their_frames() -> None:

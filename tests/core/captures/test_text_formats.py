@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.captures import readers, text
-from core.captures.formats import canhacker, gvret
+from core.captures.formats import canhacker, csv_columns, gvret
 from core.captures.formats.canhacker import Clock
 from core.captures.frame_table import EXTENDED, FrameTable
 from core.captures.readers import READERS, read_capture
@@ -83,7 +83,9 @@ def test_blocks_of_any_size_read_the_same(
 
 
 TEXT_MODULES = [
-    module for module in vars(readers).values() if getattr(module, "read_lines", None) is not None
+    module
+    for module in (csv_columns, *vars(readers).values())
+    if getattr(module, "read_lines", None) is not None
 ]
 
 
@@ -316,7 +318,7 @@ def gvret_file(path: Path, times: list[str]) -> Path:
     ],
 )
 def test_gvret_times(tmp_path: Path, times: list[str], seconds: list[float], said: str) -> None:
-    table = gvret.read(gvret_file(tmp_path / "x.csv", times))
+    table = READERS[gvret.NAME].read(gvret_file(tmp_path / "x.csv", times))
     assert table.timestamp.tolist() == seconds
     assert said in " ".join(table.warnings)
     assert bool(table.warnings) == bool(said)
@@ -324,7 +326,7 @@ def test_gvret_times(tmp_path: Path, times: list[str], seconds: list[float], sai
 
 def test_old_header_of_gvret_without_direction_and_with_dlc(tmp_path: Path) -> None:
     lines = ["Time Stamp,ID,Extended,Bus,DLC,D1,D2", "1000,00000100,false,0,2,0A,0B"]
-    assert frames_of(gvret.read(write_text(tmp_path / "x.csv", lines))) == [
+    assert frames_of(READERS[gvret.NAME].read(write_text(tmp_path / "x.csv", lines))) == [
         (0.001, 0x100, 0, 2, b"\x0a\x0b", 0)
     ]
 

@@ -90,7 +90,8 @@ def test_success_is_exit_code_0(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["bench", "--json"]) == 0
     assert seen[0].json
     assert ",".join(module.COMMANDS) == (
-        "ingest,datasets,profiles,reproduce,train-fusion,explain,benchmark,bench"
+        "ingest,datasets,profiles,reproduce,train-fusion,explain,distil,export,compare,benchmark,"
+        "settings,bench"
     )
 
 

@@ -48,11 +48,11 @@ def test_it_beats_every_fixed_weight_and_every_pair() -> None:
 
     def accuracy(columns: list[int]) -> float:
         part = [scores[:, column] for column in columns]
-        ensemble = train_ensemble(part, label, CONFIG, updates=800)
+        ensemble = train_ensemble(part, label, CONFIG, updates=400)
         return float(np.mean((ensemble.fused(fresh[:, columns]) >= 0.5) == truth))
 
     three = accuracy([0, 1, 2])
-    assert three > 0.94
+    assert three > 0.92
     assert three > fixed + 0.1
     assert three > max(accuracy([0, 1]), accuracy([1, 2])) + 0.1
 

@@ -11,7 +11,7 @@ from core.fusion.meta import ADAPT_UPDATES, adapt, meta_train
 from core.fusion.q_network import QNetwork
 from core.fusion.reward import alpha_values, fuse
 
-CONFIG = FusionAgentConfig(batch_size=256, fusion_lr=3e-3)
+CONFIG = FusionAgentConfig(batch_size=512, fusion_lr=3e-3)
 
 
 def vehicle(border: float, windows: int = 4000, seed: int = 0) -> FusionPredictionCache:
@@ -31,16 +31,17 @@ def reward(network: QNetwork, cache: FusionPredictionCache) -> float:
 
 def test_a_new_vehicle_is_fifty_updates_away() -> None:
     assert ADAPT_UPDATES <= 50
-    start = meta_train([vehicle(b, seed=i) for i, b in enumerate((0.7, 0.9, 1.3))], CONFIG)
+    others = [vehicle(border, seed=i) for i, border in enumerate((0.8, 1.0, 1.25))]
+    start = meta_train(others, CONFIG, rounds=30)
     weights = [p.clone() for p in start.parameters()]
     new, fresh = vehicle(1.1, seed=10), vehicle(1.1, seed=11)
     nothing = QNetwork(2, 21, CONFIG.hidden_dims, torch.Generator().manual_seed(0))
-    full = reward(adapt(nothing, new, CONFIG, updates=1500), fresh)
+    full = reward(adapt(nothing, new, CONFIG, updates=800), fresh)
     adapted = reward(adapt(start, new, CONFIG), fresh)
     from_nothing = reward(adapt(nothing, new, CONFIG), fresh)
     assert full > 0.95
     assert adapted >= 0.99 * full
-    assert from_nothing < 0.97 * full
+    assert max(from_nothing, reward(start, fresh)) < 0.97 * full
     assert all(torch.equal(a, b) for a, b in zip(weights, start.parameters(), strict=True))
 
 

@@ -27,7 +27,7 @@ def one_common_one_rare(windows: int = 8000, seed: int = 0) -> FusionPredictionC
 def recalls(alpha: np.ndarray, cache: FusionPredictionCache) -> dict[str, float]:
     alarm = fuse(cache.anomaly_score, cache.gat_prob, alpha) >= 0.5
     names = np.array(cache.attack_names, object)[cache.attack]
-    return {name: float(alarm[names == name].mean()) for name in ("flooding", "spoofing", "")}
+    return {name: float(alarm[names == name].mean()) for name in {*names}}
 
 
 def test_every_kind_of_attack_is_found_where_one_agent_gives_up_the_rare_one() -> None:

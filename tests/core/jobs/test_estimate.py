@@ -17,6 +17,15 @@ def test_steps_that_were_jumped_over_drop_out():
     assert estimate.update("fusion", 0.5) == pytest.approx(0.5)
 
 
+def test_a_step_that_was_not_planned_leaves_the_rest_to_come():
+    estimate = Estimate({"graphs": 1, "gat": 3})
+    # An average step (2) before graphs (1) and gat (3).
+    assert estimate.update("demo data", 1.0) == pytest.approx(2 / 6)
+    assert estimate.update("graphs", 1.0) == pytest.approx(3 / 6)
+    estimate.update("another", 1.0)
+    assert estimate.update("gat", 1.0) == 1.0
+
+
 def test_interleaved_steps_both_count():
     estimate = Estimate({"vgae": 1, "gat": 1})
     estimate.update("vgae", 0.5)

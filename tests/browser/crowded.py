@@ -1,0 +1,54 @@
+"""A workspace that has been used for long: many runs, and one with a million windows."""
+
+import numpy as np
+import pyarrow as pa
+
+from core.cache.predictions import write_predictions
+from core.workspace import Workspace
+from tests.dashboard.run_folders import SPLITS, write_run
+
+RUNS = 200
+WINDOWS = 1_000_000
+LARGE = "20250101-000000-b16b"
+"""Id of the run with the million windows."""
+
+
+def crowd(workspace: Workspace, runs: int = RUNS, windows: int = WINDOWS) -> str:
+    """Fill a workspace; returns the id of the large run."""
+    write_run(workspace, LARGE, windows=windows // len(SPLITS))
+    for number in range(runs - 1):
+        write_run(workspace, f"20250102-{number:06}-c0de", seed=number, windows=60)
+    write_cache(workspace, windows)
+    return LARGE
+
+
+def write_cache(workspace: Workspace, windows: int) -> None:
+    """A prediction cache of the demo with so many windows of one capture."""
+    rng = np.random.default_rng(0)
+    label = (rng.random(windows) < 0.1).astype(np.uint8)
+    names = {"split": "train_02_with_attacks", "capture": "train_02_with_attacks/long.csv"}
+    columns: dict[str, pa.Array] = {
+        name: pa.DictionaryArray.from_arrays(pa.array(np.zeros(windows, np.int32)), [value])
+        for name, value in names.items()
+    }
+    attacks = pa.DictionaryArray.from_arrays(pa.array(label.astype(np.int32)), ["", "flood"])
+    table = pa.table(
+        {
+            **columns,
+            "window": np.arange(windows, dtype=np.int32),
+            "start_time": np.arange(windows) * 0.05,
+            "end_time": np.arange(windows) * 0.05 + 0.0495,
+            "first_frame": np.arange(windows, dtype=np.int64) * 100,
+            "anomaly_score": np.clip(0.2 + 0.5 * label + rng.normal(0, 0.15, windows), 0, 1).astype(
+                np.float32
+            ),
+            "gat_prob": np.clip(0.1 + 0.7 * label + rng.normal(0, 0.2, windows), 0, 1).astype(
+                np.float32
+            ),
+            "label": label,
+            "attack": attacks,
+            "fold": np.zeros(windows, np.int16),
+        }
+    )
+    path = workspace.prediction_cache("demo", "commissioned")
+    write_predictions(path, table, {"version": 1, "fingerprint": {}, "dataset": "demo"})
