@@ -1,6 +1,6 @@
 """What every page shares: the workspace, its runs, the data set and the run that are looked at."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
@@ -10,7 +10,7 @@ from core.jobs.registry import JobRegistry, registry
 from core.jobs.run import DONE, FAILED, INTERRUPTED, PAUSED, QUEUED, RUNNING, STOPPED, STOPPING, Run
 from core.workspace import Workspace
 from dashboard.datasets import names_of_datasets
-from dashboard.formatting import ago, code
+from dashboard.formatting import code, moment
 from dashboard.results import has_results
 
 HOME, DATASETS, TRAINING, POLICY, COMPARISON, GUIDE = (
@@ -134,9 +134,13 @@ def pick_finished_run() -> Run | None:
     return None
 
 
-def run_label(run: Run) -> str:
-    """``Fusion training · demo · done · 5 min ago``."""
-    parts = (run.title, run.dataset, run.state, ago(run.created))
+def run_label(run: Run, escape: Callable[[str], str] = str) -> str:
+    """``Fusion training · demo · done · 25 Nov 23:44 · 95c9``: tells runs apart, and stays.
+
+    Args:
+        escape: of the data set's name, which is a person's: :func:`plain` for Markdown.
+    """
+    parts = (run.title, escape(run.dataset), run.state, moment(run.created), run.id[-4:])
     return " · ".join(part for part in parts if part)
 
 

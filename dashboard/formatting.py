@@ -60,6 +60,11 @@ def clock(unix_s: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(unix_s))
 
 
+def moment(unix_s: float) -> str:
+    """``25 Nov 23:44`` of a moment, in the server's time zone."""
+    return time.strftime("%d %b %H:%M", time.localtime(unix_s))
+
+
 def code(text: str) -> str:
     """``text`` for Markdown, shown letter by letter whatever it holds."""
     return "`" + text.replace("`", "'").replace("\n", " ") + "`"

@@ -45,7 +45,8 @@ def drained(run_id: str) -> Drained:
 
 def progress_text(run: Run) -> str:
     """``gat: epoch 3 of 12 · 43 % · about 40 s left``."""
-    doing = f"{run.step}: {run.message}" if run.message else run.step
+    # The message may name a file: nothing in it is markup.
+    doing = f"{run.step}: {plain(run.message)}" if run.message else run.step
     left = f"about {duration(run.remaining_s)} left" if run.remaining_s is not None else ""
     return " · ".join(part for part in (doing, percent(run.fraction), left) if part)
 
@@ -106,7 +107,7 @@ def _frozen(run_id: str, state: Drained, charts: tuple[Chart, ...]) -> dict[str,
 def _header(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         state_badge(run)
-        st.markdown(f"**{plain(run.title)}**")
+        st.markdown(f"**{run.title}**")
         if run.started:
             lasted = (run.finished or 0) - run.started
             st.caption(
@@ -213,7 +214,7 @@ def _active_runs(were_running: bool) -> None:
         with st.container(border=True):
             with st.container(horizontal=True, vertical_alignment="center"):
                 state_badge(run)
-                st.markdown(run_label(run))
+                st.markdown(run_label(run, plain))
                 st.page_link(
                     TRAINING,
                     label="Watch",
