@@ -1,5 +1,6 @@
 """A third detector, known by its name: cross-fitted, cached and compared like the others."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,26 @@ def test_a_third_detector_is_in_cache_and_results(small_run: SmallRun) -> None:
     # The others are what they were.
     before = small_run.results["scenarios"][TEST_1]["methods"]
     assert before["vgae"] == scenario["methods"]["vgae"]
+
+
+def test_a_third_detector_is_fitted_where_both_others_are_given(
+    small_run: SmallRun, tmp_path: Path
+) -> None:
+    name = small_run.dataset.name
+    final = small_run.workspace.detectors(name, "commissioned") / "final"
+    given = shutil.copytree(final, tmp_path / "given")
+    asked = override(
+        small_run.config,
+        {
+            "data.autoencoder": str(given / "vgae.safetensors"),
+            "data.classifier": str(given / "gat.safetensors"),
+            "data.detector.extra": "counter",
+        },
+    )
+    cache = build_cache(asked.data, small_run.workspace)
+    assert len(np.unique(cache.extra_scores["counter"].round(3))) > 1
+    dataset = open_dataset(str(small_run.dataset), small_run.workspace)
+    assert cache_status(dataset, asked.data, small_run.workspace) == ("fresh", [])
 
 
 def test_an_unknown_name_stops_a_run_before_any_work(small_run: SmallRun) -> None:
