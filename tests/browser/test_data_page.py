@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from core.workspace import Workspace
 
@@ -47,8 +47,16 @@ def body(page: Page) -> Locator:
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    body(page).get_by_role("combobox", name=re.compile(label)).click()
-    page.get_by_role("option", name=option).click()
+    """Choose from a list, opened again where a page that is made anew has closed it."""
+    wanted = page.get_by_role("option", name=option)
+    for _ in range(6):
+        body(page).get_by_role("combobox", name=re.compile(label)).click()
+        try:
+            wanted.click(timeout=5000)
+        except TimeoutError:
+            continue
+        return
+    wanted.click()
 
 
 def test_captures_are_imported_looked_into_and_removed(
