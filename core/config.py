@@ -115,7 +115,7 @@ class VGAEConfig(Settings):
 class GATConfig(Settings):
     """The graph attention classifier."""
 
-    hidden_channels: int = setting(16, "width of one attention head", low=2, high=1024)
+    hidden_channels: int = setting(8, "width of one attention head", low=2, high=1024)
     heads: int = setting(4, "attention heads", low=1, high=64)
     layers: int = setting(3, "attention layers", low=1, high=16)
     dropout: float = setting(0.2, "dropout before the last layer", low=0.0, high=0.95)
