@@ -28,9 +28,10 @@ from core.cache.fingerprint import code_version
 from core.cache.predictions import FusionPredictionCache
 from core.captures.dataset import Capture
 from core.config import DetectorConfig, override
+from core.detectors.capture_scores import score_capture
 from core.detectors.checkpoint import load_gat, load_vgae
-from core.detectors.crossfit import Detectors, score_capture
 from core.detectors.prepare import prepare_capture
+from core.detectors.stack import Detectors
 from core.detectors.vgae import COMPONENTS
 from core.device import resolve_device
 from core.errors import (

@@ -32,10 +32,11 @@ from core.cache.status import (
 from core.captures.dataset import Capture, Dataset, open_dataset
 from core.config import DetectorConfig, FusionConfig, FusionDataConfig, create_fusion_config
 from core.detectors.checkpoint import load_gat, load_vgae, save_detector
-from core.detectors.crossfit import Detectors, DetectorStack, train_stack
+from core.detectors.crossfit import train_stack
 from core.detectors.distillation import LARGEST_SHARE, lessons_of, student_settings
 from core.detectors.prepare import PreparedCapture, prepare_capture
 from core.detectors.protocol import further_kinds
+from core.detectors.stack import Detectors, DetectorStack
 from core.device import resolve_device
 from core.errors import CacheError, CheckpointError, ConfigError, DatasetError
 from core.evaluation.comparison import compare

@@ -11,9 +11,10 @@ import torch
 
 from core.cache.predictions import FusionPredictionCache, write_predictions
 from core.config import DetectorConfig
-from core.detectors.crossfit import FINAL, DetectorStack, score_capture
+from core.detectors.capture_scores import score_capture
 from core.detectors.folds import folds_of
 from core.detectors.prepare import PreparedCapture
+from core.detectors.stack import FINAL, DetectorStack
 from core.detectors.vgae import COMPONENTS
 from core.errors import DatasetError
 from core.evaluation.scores import EXTRA

@@ -95,9 +95,10 @@ def explain_capture(
     """
     # Torch takes seconds to load, which --help need not wait for.
     from core.captures.dataset import open_dataset
-    from core.detectors.crossfit import DetectorStack, score_capture
+    from core.detectors.capture_scores import score_capture
     from core.detectors.explanation import explain
     from core.detectors.prepare import prepare_capture
+    from core.detectors.stack import DetectorStack
     from core.device import resolve_device
     from core.graphs.cached import graph_store
     from core.graphs.profiles import saved_vehicles

@@ -16,9 +16,10 @@ from torch.nn.functional import smooth_l1_loss
 from torch_geometric.data import Batch
 
 from core.config import DetectorConfig, GATConfig, VGAEConfig
-from core.detectors.crossfit import DetectorStack, Lessons
+from core.detectors.crossfit import Lessons
 from core.detectors.gat import GAT
 from core.detectors.graph_model import CLIP, GraphModel
+from core.detectors.stack import DetectorStack
 from core.detectors.training import GATModule, VGAEModule
 from core.detectors.vgae import COMPONENTS, VGAE
 from core.errors import ConfigError

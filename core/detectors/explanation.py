@@ -30,10 +30,11 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from core.detectors.crossfit import Detectors, Scores, score_capture
+from core.detectors.capture_scores import Scores, score_capture
 from core.detectors.gat import GAT
 from core.detectors.graph_model import CLIP
 from core.detectors.prepare import PreparedCapture
+from core.detectors.stack import Detectors
 from core.detectors.vgae import VGAE
 from core.errors import ConfigError
 from core.graphs.reference import COMPARED, RELATIVE_NODE_FEATURES, Relative

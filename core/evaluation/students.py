@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.detectors.crossfit import Detectors, score_capture
+from core.detectors.capture_scores import score_capture
 from core.detectors.distillation import parameters
 from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
 from core.detectors.scoring import outputs
+from core.detectors.stack import Detectors
 from core.detectors.vgae import VGAE
 from core.evaluation.metrics import Metrics, window_metrics
 from core.graphs.tensors import GraphTensors

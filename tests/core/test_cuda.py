@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.detectors.crossfit import score_capture, train_stack
+from core.detectors.capture_scores import score_capture
+from core.detectors.crossfit import train_stack
 from core.fusion.training import train_agent
 from core.graphs.tensors import GraphTensors
 from core.progress import SilentReporter

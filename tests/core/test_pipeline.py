@@ -14,8 +14,8 @@ from core.cache.status import cache_status
 from core.captures.dataset import open_dataset
 from core.config import create_fusion_config, override
 from core.detectors.checkpoint import weights_hash
-from core.detectors.crossfit import DetectorStack
 from core.detectors.prepare import PreparedCapture
+from core.detectors.stack import DetectorStack
 from core.errors import (
     CaptureError,
     CheckpointError,

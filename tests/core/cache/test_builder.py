@@ -11,15 +11,11 @@ import pytest
 
 from core.cache.builder import PredictionCacheBuilder
 from core.cache.predictions import SCHEMA, FusionPredictionCache
-from core.detectors.crossfit import (
-    FINAL,
-    Detectors,
-    DetectorStack,
-    score_capture,
-    train_stack,
-)
+from core.detectors.capture_scores import score_capture
+from core.detectors.crossfit import train_stack
 from core.detectors.folds import assign_folds
 from core.detectors.prepare import PreparedCapture
+from core.detectors.stack import FINAL, Detectors, DetectorStack
 from core.detectors.vgae import COMPONENTS
 from core.errors import DatasetError, JobStopped, StorageError
 from core.pipeline import build_cache

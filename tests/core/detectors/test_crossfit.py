@@ -11,17 +11,12 @@ from scipy.special import logit
 from core.captures.rehearsal import KINDS, WITHHELD
 from core.config import WindowConfig
 from core.detectors.calibration import clean_thresholds, fit_logistic
+from core.detectors.capture_scores import Scores, score_capture
 from core.detectors.checkpoint import save_detector, weights_hash
-from core.detectors.crossfit import (
-    FINAL,
-    Detectors,
-    DetectorStack,
-    Scores,
-    score_capture,
-    train_stack,
-)
+from core.detectors.crossfit import train_stack
 from core.detectors.folds import assign_folds, folds_of
 from core.detectors.prepare import PreparedCapture, prepare_capture
+from core.detectors.stack import FINAL, Detectors, DetectorStack
 from core.errors import CheckpointError, DatasetError
 from core.graphs.build import build_graphs
 from core.graphs.rehearsed import Rehearsal

@@ -10,8 +10,9 @@ from sklearn.metrics import f1_score
 
 from core.config import DetectorConfig, GATConfig, VGAEConfig
 from core.detectors import distillation
+from core.detectors.capture_scores import score_capture
 from core.detectors.checkpoint import weights_hash
-from core.detectors.crossfit import Detectors, DetectorStack, score_capture, train_stack
+from core.detectors.crossfit import train_stack
 from core.detectors.distillation import (
     LARGEST_SHARE,
     disturbed,
@@ -22,6 +23,7 @@ from core.detectors.distillation import (
 from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
 from core.detectors.scoring import attack_log_odds, error_components
+from core.detectors.stack import Detectors, DetectorStack
 from core.detectors.vgae import VGAE
 from core.errors import ConfigError
 from core.graphs.tensors import GraphTensors
@@ -36,7 +38,7 @@ TEACHER = config(
 
 @pytest.mark.parametrize(
     "teacher",
-    [DetectorConfig(), TEACHER, DetectorConfig(gat=GATConfig(heads=1, layers=1))],
+    [DetectorConfig(), TEACHER, DetectorConfig(gat=GATConfig(16, heads=1, layers=1))],
 )
 @pytest.mark.parametrize("share", [LARGEST_SHARE, 0.3])
 def test_students_are_as_wide_as_their_share_allows(teacher: DetectorConfig, share: float) -> None:

@@ -18,7 +18,8 @@ from core.captures.frame_table import FrameTable
 from core.captures.readers import read_capture
 from core.captures.simulator import AttackSpec, simulate_recording, simulate_vehicle
 from core.config import DetectorConfig, VGAEConfig
-from core.detectors.crossfit import Detectors, DetectorStack, score_capture, train_stack
+from core.detectors.capture_scores import score_capture
+from core.detectors.crossfit import train_stack
 from core.detectors.explanation import (
     DEVIATIONS,
     FEATURES,
@@ -31,6 +32,7 @@ from core.detectors.explanation import (
 )
 from core.detectors.graph_model import CLIP, GraphModel
 from core.detectors.prepare import PreparedCapture, prepare_capture
+from core.detectors.stack import Detectors, DetectorStack
 from core.errors import ConfigError
 from core.graphs.build import build_graphs
 from core.graphs.reference import COMPARED

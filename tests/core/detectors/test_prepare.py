@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from core.config import DetectorConfig, WindowConfig
-from core.detectors.crossfit import Detectors, score_capture
+from core.detectors.capture_scores import score_capture
 from core.detectors.prepare import PreparedCapture, prepare_capture
+from core.detectors.stack import Detectors
 from core.graphs.profiles import KnownVehicle, learn_vehicles
 from core.graphs.reference import commission
 from core.graphs.store import GraphStore

@@ -16,11 +16,13 @@ from core.cache.status import cache_status
 from core.captures.dataset import open_dataset
 from core.config import DetectorConfig, override
 from core.detectors import protocol
-from core.detectors.crossfit import DetectorStack, score_capture, train_stack
+from core.detectors.capture_scores import score_capture
+from core.detectors.crossfit import train_stack
 from core.detectors.folds import assign_folds
 from core.detectors.pca import PCADetector
 from core.detectors.prepare import PreparedCapture
 from core.detectors.protocol import Lesson, further_kinds, known_detectors, register
+from core.detectors.stack import DetectorStack
 from core.errors import CheckpointError, ConfigError
 from core.evaluation.metrics import window_metrics
 from core.pipeline import build_cache, train_fusion

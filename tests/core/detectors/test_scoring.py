@@ -6,9 +6,10 @@ import torch
 
 from core.captures.frame_table import FrameTable
 from core.detectors.calibration import Logistic, anomaly_score, center_and_spread, deviation
-from core.detectors.crossfit import Detectors, Scores, score_capture
+from core.detectors.capture_scores import Scores, score_capture
 from core.detectors.prepare import prepare_capture
 from core.detectors.scoring import attack_log_odds, error_components
+from core.detectors.stack import Detectors
 from core.detectors.vgae import COMPONENTS
 from core.graphs.build import build_graphs
 from core.graphs.tensors import GraphTensors

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from core.detectors.checkpoint import weights_hash
-from core.detectors.crossfit import DetectorStack, train_stack
+from core.detectors.crossfit import train_stack
 from core.detectors.prepare import PreparedCapture
+from core.detectors.stack import DetectorStack
 from core.errors import JobStopped
 from core.progress import SilentReporter
 from tests.core.detectors.toy import CPU, Recorder, config, prepared
