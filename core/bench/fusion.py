@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.bench.plain_dqn import train_eagerly
 from core.cache.predictions import FusionPredictionCache
 from core.captures.frame_table import FrameTable
 from core.config import FusionConfig, GATConfig, VGAEConfig, WindowConfig, create_fusion_config
 from core.detectors.gat import GAT
 from core.detectors.vgae import VGAE
 from core.fusion.dqn import Batch, learn
-from core.fusion.fit import fit, make_learner
+from core.fusion.fit import make_learner
 from core.fusion.policy import policy_map
 from core.fusion.q_network import QNetwork, features
 from core.fusion.reward import alpha_values, reward_matrix
@@ -44,9 +45,10 @@ def fusion_speed(table: FrameTable, device: torch.device) -> tuple[dict[str, Any
 
     Returns:
         ``updates_per_s_256`` through the Lightning module, everything around it included, and in
-        the bare loop (under ``plain``); ``share_of_bare``, the first by the second, each the best
-        of three taken in turns; ``policy_201_ms``, a map of 201 x 201; ``cache_speedup``, how many
-        times longer an update takes whose windows both detectors score in the loop.
+        a bare loop of eager torch (under ``plain``); ``share_of_bare``, the first by the second,
+        each the best of three taken in turns; ``policy_201_ms``, a map of 201 x 201;
+        ``cache_speedup``, how many times longer an update takes whose windows both detectors score
+        in the loop.
     """
     config = create_fusion_config(
         agent={"batch_size": 256},
@@ -75,19 +77,19 @@ def fusion_speed(table: FrameTable, device: torch.device) -> tuple[dict[str, Any
 
 
 def bare_loop(train: FusionPredictionCache, config: FusionConfig, updates: int) -> None:
-    """The same updates as the Lightning module's, and nothing else."""
-    states, label = train.states, torch.tensor(train.label)
-    alphas = alpha_values(config.agent.alpha_steps)
+    """The same updates in a loop of eager torch."""
+    states, alphas = train.states, alpha_values(config.agent.alpha_steps)
+    rewards = reward_matrix(
+        states[:, 0],
+        states[:, 1],
+        torch.tensor(train.label),
+        alphas,
+        config.agent,
+        config.evaluation.threshold,
+    )
     generator = torch.Generator().manual_seed(0)
-
-    def reward_of(rows: torch.Tensor) -> torch.Tensor:
-        part = states[rows]
-        return reward_matrix(
-            part[:, 0], part[:, 1], label[rows], alphas, config.agent, config.evaluation.threshold
-        )
-
     network = QNetwork(2, config.agent.alpha_steps, config.agent.hidden_dims, generator)
-    fit(make_learner(network, config.agent), states, reward_of, updates, generator)
+    train_eagerly(network, config.agent, states, rewards, updates)
 
 
 def in_the_loop(table: FrameTable, device: torch.device, config: FusionConfig) -> float:

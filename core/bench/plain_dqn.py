@@ -8,7 +8,8 @@ from torch import nn
 
 from core.cache.predictions import FusionPredictionCache
 from core.config import FusionAgentConfig
-from core.fusion.q_network import QNetwork
+from core.fusion.dqn import Batch
+from core.fusion.q_network import QNetwork, features
 from core.fusion.reward import alpha_values, reward_matrix
 
 
@@ -53,3 +54,41 @@ def train_plainly(
         if update % config.target_update == 0:
             target.load_state_dict(online.state_dict())
     return online
+
+
+HUBER_DELTA = 2.0
+
+
+def loss_of(network: QNetwork, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Huber loss with gradient, and the errors, of a batch whose future is worth nothing."""
+    values = network.layers(batch.features)
+    if batch.actions is not None:
+        values = values.gather(1, batch.actions[:, None]).squeeze(1)
+    each = nn.functional.huber_loss(values, batch.rewards, reduction="none", delta=HUBER_DELTA)
+    loss = each.mean() if batch.weights is None else (batch.weights * each).mean()
+    return loss, values - batch.rewards
+
+
+def train_eagerly(
+    network: QNetwork,
+    config: FusionAgentConfig,
+    states: torch.Tensor,
+    rewards: torch.Tensor,
+    updates: int,
+) -> None:
+    """All-actions updates without a discount, in torch as one writes it: autograd, clipping, Adam.
+
+    Args:
+        states: ``[W, D]``.
+        rewards: ``[W, A]`` of every action.
+    """
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(network.parameters(), config.fusion_lr)
+    inputs = features(states)
+    for _ in range(updates):
+        rows = torch.randint(len(states), (config.batch_size,), generator=generator)
+        loss, _ = loss_of(network, Batch(inputs[rows], rewards[rows]))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+        optimizer.step()

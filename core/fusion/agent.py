@@ -25,7 +25,8 @@ from core.fusion.state import StateEncoder
 
 FORMAT = "canfusion-fusion-agent"
 VERSION = 1
-ROWS_AT_ONCE = 65_536
+ROWS_AT_ONCE = 4096
+"""States valued at once: what lies in between then stays in a core's cache."""
 UNREADABLE = (
     OSError,
     EOFError,

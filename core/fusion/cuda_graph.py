@@ -1,6 +1,6 @@
 """Gradient steps as a recorded CUDA graph.
 
-A step on so small a network is some forty tiny kernels, and starting them one by one takes far
+A step on so small a network is some thirty tiny kernels, and starting them one by one takes far
 longer than running them; a recorded graph starts them all at once. Not measured: no machine with a
 GPU was at hand when this was written, so it is off unless ``training.cuda_graphs`` asks for it. Its
 test (marked ``cuda``) holds it against the plain step.

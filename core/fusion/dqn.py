@@ -113,47 +113,65 @@ def update(learner: Learner, batch: Batch) -> torch.Tensor:
     """One gradient step on ``batch``.
 
     Returns:
-        The loss, a scalar without gradient.
+        The loss, a scalar.
     """
     return learn(learner, batch)[0]
 
 
+@torch.no_grad()
 def learn(learner: Learner, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """One gradient step on ``batch``.
 
     Returns:
-        The loss, a scalar, and by how much values were off their targets, ``[B, A]`` or ``[B]``;
-        both without gradient.
+        The loss, a scalar, and by how much values were off their targets, ``[B, A]`` or ``[B]``.
     """
-    loss, errors = loss_of(learner, batch)
-    gradients = torch.autograd.grad(loss, list(learner.q_network.parameters()))
-    gradient = torch.cat([part.reshape(-1) for part in gradients])
-    limit = learner.agent_cfg.grad_clip / (torch.linalg.vector_norm(gradient) + 1e-6)
-    learner.weights.grad = gradient.mul_(limit.clamp(max=1.0))
-    learner.optimizer.step()
-    return loss.detach(), errors
-
-
-def loss_of(learner: Learner, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Huber loss of ``batch``, a scalar with gradient, and the errors without."""
     future = next_value(learner, batch)
+    network = learner.q_network
+    hidden, values = network.passed(batch.features)
     # Without effect unless a lower precision is computed with.
-    values = learner.q_network.layers(batch.features).float()
+    values = values.float()
     if batch.actions is None:
-        targets = batch.rewards
-        if isinstance(future, torch.Tensor):
-            targets = targets + future[:, None]
+        targets = batch.rewards if isinstance(future, float) else batch.rewards + future[:, None]
+        errors = values - targets
     else:
-        values = values.gather(1, batch.actions[:, None]).squeeze(1)
-        targets = batch.rewards + future
-    if batch.weights is None:
-        loss = nn.functional.huber_loss(values, targets, delta=learner.huber_delta)
-    else:
-        each = nn.functional.huber_loss(
-            values, targets, delta=learner.huber_delta, reduction="none"
-        )
-        loss = (batch.weights * each).mean()
-    return loss, (values.detach() - targets)
+        errors = values.gather(1, batch.actions[:, None]).squeeze(1) - (batch.rewards + future)
+    # Huber: e^2 / 2 up to delta, delta * (|e| - delta / 2) beyond; its slope is e, cut to delta.
+    slope = errors.clamp(-learner.huber_delta, learner.huber_delta)
+    weighed = slope if batch.weights is None else slope * batch.weights
+    loss = torch.dot(weighed.flatten(), torch.sub(errors, slope, alpha=0.5).flatten())
+    if batch.actions is not None:
+        weighed = torch.zeros_like(values).scatter_(1, batch.actions[:, None], weighed[:, None])
+    gradient = network.gradient(hidden, weighed).div_(errors.numel())
+    limit = learner.agent_cfg.grad_clip / (torch.linalg.vector_norm(gradient) + 1e-6)
+    _descend(learner, gradient.mul_(limit.clamp(max=1.0)))
+    return loss / errors.numel(), errors
+
+
+def _descend(learner: Learner, gradient: torch.Tensor) -> None:
+    """A step of Adam, straight to its kernel: ``Adam.step`` spends most of its time around it."""
+    weights, optimizer = learner.weights, learner.optimizer
+    weights.grad = gradient
+    state = optimizer.state[weights]
+    if not state:
+        optimizer.step()  # Which makes the state.
+        return
+    group = optimizer.param_groups[0]
+    state["step"] += 1
+    torch._fused_adam_(
+        [weights],
+        [gradient],
+        [state["exp_avg"]],
+        [state["exp_avg_sq"]],
+        [],
+        [state["step"]],
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 def update_target(learner: Learner) -> None:

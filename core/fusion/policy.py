@@ -69,6 +69,7 @@ def policy_map(
     """
     axis = np.linspace(0.0, 1.0, grid, dtype=np.float32)
     values = agent.q_values(np.repeat(axis, grid), np.tile(axis, grid), at)
+    worst, best = torch.from_numpy(values).aminmax(dim=1)
     alphas = alpha_values(values.shape[1]).numpy()
     windows = np.zeros(grid * grid, np.int64)
     attacks = np.zeros(grid * grid, np.int64)
@@ -83,7 +84,7 @@ def policy_map(
     return PolicyMap(
         axis=axis,
         alpha=alphas[values.argmax(axis=1)].reshape(grid, grid),
-        q_spread=np.ptp(values, axis=1).reshape(grid, grid),
+        q_spread=(best - worst).numpy().reshape(grid, grid),
         windows=windows.reshape(grid, grid),
         attacks=attacks.reshape(grid, grid),
     )

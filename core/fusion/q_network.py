@@ -42,9 +42,44 @@ class QNetwork(nn.Module):
         if dueling:
             layers.append(Duel())
         self.layers = nn.Sequential(*layers)
+        self.linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return self.layers(features(states))
+
+    def passed(self, inputs: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """What :func:`features` ``[B, 2 * D]`` become: the inputs of each linear layer, and the
+        values ``[B, actions]``."""
+        *inner, last = self.linear
+        hidden = [inputs]
+        for layer in inner:
+            hidden.append(nn.functional.linear(hidden[-1], layer.weight, layer.bias).relu_())
+        values = nn.functional.linear(hidden[-1], last.weight, last.bias)
+        return hidden, self.layers[-1](values) if self.dueling else values
+
+    def gradient(self, hidden: Sequence[torch.Tensor], slope: torch.Tensor) -> torch.Tensor:
+        """Gradient of all parameters, as one vector in their order.
+
+        By hand: on layers this small, recording operations to differentiate takes autograd as long
+        as the operations themselves.
+
+        Args:
+            hidden: from :meth:`passed`.
+            slope: ``[B, actions]`` of the loss by the values.
+        """
+        if self.dueling:
+            rest = slope - slope.mean(dim=1, keepdim=True)
+            slope = torch.cat([slope.sum(dim=1, keepdim=True), rest], dim=1)
+        parts: list[torch.Tensor] = []
+        for number in reversed(range(len(self.linear))):
+            inputs, layer = hidden[number], self.linear[number]
+            # The narrower matrix first: a third of the time where one is very narrow.
+            narrow = inputs.shape[1] < slope.shape[1]
+            weight = (inputs.T @ slope).T if narrow else slope.T @ inputs
+            parts += [slope.sum(dim=0), weight.reshape(-1)]
+            if number:
+                slope = (slope @ layer.weight).mul_(inputs.sign())
+        return torch.cat(parts[::-1])
 
 
 class Duel(nn.Module):

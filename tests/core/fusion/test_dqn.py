@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from core.bench.plain_dqn import HUBER_DELTA, loss_of, train_eagerly
 from core.config import FusionAgentConfig
+from core.fusion import fit
 from core.fusion.cuda_graph import GraphedLearn
 from core.fusion.dqn import (
     Batch,
@@ -178,3 +180,60 @@ def test_a_recorded_step_is_the_plain_step() -> None:
             assert torch.isfinite(loss)
         weights.append(learner.weights.detach().cpu())
     torch.testing.assert_close(*weights)
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+@pytest.mark.parametrize("hidden", [(16, 8), (5,)])
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_the_gradient_by_hand_is_that_of_autograd(
+    dueling: bool, hidden: tuple[int, ...], sampled: bool, weighed: bool
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    network = QNetwork(2, 7, hidden, generator, dueling=dueling)
+    states = torch.rand(40, 2, generator=generator)
+    rewards = 8 * torch.rand(40, 7, generator=generator) - 4  # Some errors are beyond delta.
+    actions = torch.randint(7, (40,), generator=generator)
+    batch = Batch(
+        features(states),
+        rewards.gather(1, actions[:, None]).squeeze(1) if sampled else rewards,
+        actions if sampled else None,
+        weights=torch.rand((40,) if sampled else (40, 1), generator=generator) if weighed else None,
+    )
+    loss, errors = loss_of(network, batch)
+    assert (errors.abs() > HUBER_DELTA).any()
+    expected = torch.cat(
+        [part.flatten() for part in torch.autograd.grad(loss, list(network.parameters()))]
+    )
+    weights = flatten_parameters(network)
+    before = weights.detach().clone()
+    learner = Learner(
+        q_network=network,
+        target_network=network,
+        weights=weights,
+        target_weights=weights,
+        optimizer=torch.optim.SGD([weights], lr=1.0),
+        agent_cfg=FusionAgentConfig(grad_clip=1e6),
+        huber_delta=HUBER_DELTA,
+    )
+    found, off = learn(learner, batch)
+    torch.testing.assert_close(found, loss.detach())
+    torch.testing.assert_close(off, errors.detach())
+    torch.testing.assert_close(before - weights.detach(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_step_of_adam_is_that_of_torch() -> None:
+    found, expected = (QNetwork(2, 5, (8,), torch.Generator().manual_seed(1)) for _ in range(2))
+    cfg = FusionAgentConfig(batch_size=16, grad_clip=0.05)
+    learner = fit.make_learner(found, cfg)
+    generator = torch.Generator().manual_seed(2)
+    states, rewards = torch.rand(64, 2, generator=generator), torch.rand(64, 5, generator=generator)
+    drawn = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        rows = torch.randint(64, (16,), generator=drawn)
+        learn(learner, Batch(features(states)[rows], rewards[rows]))
+    train_eagerly(expected, cfg, states, rewards, 30)
+    for ours, theirs in zip(found.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    start = QNetwork(2, 5, (8,), torch.Generator().manual_seed(1))
+    assert (found.layers[0].weight - start.layers[0].weight).abs().max() > 1e-3
