@@ -1,8 +1,6 @@
 """Measures each stage on generated traffic, and the plain implementation of it in the same run."""
 
 import gc
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from torch_geometric.data import Batch, Data
 
 from core.bench.asc_spellings import ASC_SPELLINGS
 from core.bench.fusion import fusion_speed
+from core.bench.fusion_scale import WINDOWS, measure_fusion_scale
 from core.bench.libraries import LIBRARIES
 from core.bench.plain_dqn import train_plainly
 from core.bench.plain_graphs import build_graphs_plainly
@@ -23,7 +22,7 @@ from core.bench.plain_readers import (
     read_can_train_and_test_csv_plainly,
     read_candump_plainly,
 )
-from core.bench.scale import FRAMES, measure_scale
+from core.bench.scale import FRAMES, measure_scale, peak_memory_mb
 from core.cache.predictions import FusionPredictionCache
 from core.captures.formats import (
     can_train_and_test_csv,
@@ -67,6 +66,7 @@ def bench(
     duration_s: float = 240.0,
     reporter: Reporter | None = None,
     scale_frames: int = FRAMES,
+    scale_windows: int = WINDOWS,
 ) -> Any:
     """Throughput of every stage, of its plain implementation, and the ratio of the two.
 
@@ -79,6 +79,7 @@ def bench(
     Args:
         duration_s: seconds of generated traffic.
         scale_frames: frames of the stream to a graph store on disk.
+        scale_windows: windows of a cache on disk that an agent is trained on.
 
     Returns:
         ``frames_per_s`` (captures to graphs), ``parse_frames_per_s`` (per format),
@@ -88,7 +89,8 @@ def bench(
         clock), ``updates_per_s``, ``transitions_per_s``, ``policy_ms`` (50 x 50 map), the figures
         of :func:`core.bench.fusion.fusion_speed`; the same
         under ``plain`` and ``ratio``; ``scale`` (:func:`core.bench.scale
-        .measure_scale`); ``device``, ``frames``, ``peak_memory_mb``.
+        .measure_scale`); ``fusion_scale`` (:func:`core.bench.fusion_scale
+        .measure_fusion_scale`); ``device``, ``frames``, ``peak_memory_mb``.
     """
     where = resolve_device(device)
     torch.set_num_threads(1)
@@ -111,9 +113,10 @@ def bench(
         "frames": len(table),
         **fast,
         "scale": scale,
+        "fusion_scale": measure_fusion_scale(scale_windows),
         "plain": plain,
         "ratio": _ratio(fast, plain),
-        "peak_memory_mb": round(_peak_memory_mb()),
+        "peak_memory_mb": round(peak_memory_mb()),
     }
 
 
@@ -291,8 +294,3 @@ def _time(work: Callable[[], Any], clock: Callable[[], float] | None = None) -> 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return clock() - start
-
-
-def _peak_memory_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -116,7 +116,7 @@ def _measure(frames: int, folder: Path, format: str = arrow_io.NAME) -> dict[str
         "frames_per_s": 1 / per_frame,
         "small_frames_per_s": small_frames / small,
         "growth": per_frame / (small / small_frames),
-        "peak_memory_mb": round(_peak_memory_mb()),
+        "peak_memory_mb": round(peak_memory_mb()),
         "file_mb": round(many.stat().st_size / 2**20),
         "store_mb": round(sum(f.stat().st_size for f in (folder / "large").iterdir()) / 2**20),
     }
@@ -128,7 +128,7 @@ def _seconds(chunks: Iterator[FrameTable], folder: Path) -> float:
     return time.process_time() - start
 
 
-def _peak_memory_mb() -> float:
+def peak_memory_mb() -> float:
     """Largest resident memory of this process since it began."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux: what getrusage says may be the peak of the parent process.

@@ -24,7 +24,7 @@ column                    type                meaning
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ SCHEMA = pa.schema(
 OPTIONAL = ("vgae_", EXTRA)
 """Prefixes of columns of which there may be any number."""
 METADATA_KEY = b"canfusion"
+COLUMNS = (*SCHEMA.names, "components", "extra_scores")
+"""Attributes of a cache that are, or hold, columns."""
+SELECTED = "_selected"
+"""Attribute of a cache that holds some windows of another."""
 SCORES_COLUMNS = ("anomaly_score", "gat_prob", "label")
 
 
@@ -233,7 +237,8 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         )
 
     def __len__(self) -> int:
-        return len(self.label)
+        _, rows = self.origin
+        return len(self.label) if rows is None else len(rows)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         state = torch.tensor([self.anomaly_score[index], self.gat_prob[index]])
@@ -250,15 +255,35 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return self.metadata.get("fingerprint", {})
 
     def select(self, rows: npt.NDArray[Any] | slice) -> "FusionPredictionCache":
-        """The windows given by a mask, indices or a slice; a slice copies nothing."""
-        changes: dict[str, Any] = {
-            f.name: value[rows]
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), np.ndarray)
-        }
-        components = {name: values[rows] for name, values in self.components.items()}
-        extra = {name: values[rows] for name, values in self.extra_scores.items()}
-        return replace(self, **changes, components=components, extra_scores=extra)
+        """The windows given by a mask, indices or a slice.
+
+        Nothing is copied: columns are gathered one by one, when they are first asked for.
+        """
+        source, among = self.origin
+        if among is None and isinstance(rows, slice):
+            return replace(self, **{n: _rows_of(getattr(self, n), rows) for n in COLUMNS})
+        if among is None:
+            among = np.arange(len(self), dtype=np.int32 if len(self) < 2**31 else np.int64)
+        chosen = object.__new__(FusionPredictionCache)
+        chosen.__dict__[SELECTED] = (source, among[rows])
+        return chosen
+
+    @property
+    def origin(self) -> tuple["FusionPredictionCache", npt.NDArray[np.integer[Any]] | None]:
+        """The cache whose columns lie in memory or in a file, and which of its rows these windows
+        are; None: all of them."""
+        return self.__dict__.get(SELECTED, (self, None))
+
+    def __getattr__(self, name: str) -> Any:
+        """What a selection has not asked its origin for before."""
+        if SELECTED not in self.__dict__:
+            raise AttributeError(name)
+        source, rows = self.origin
+        value = getattr(source, name)
+        if name in COLUMNS:
+            value = _rows_of(value, rows)
+        self.__dict__[name] = value
+        return value
 
     def training(self) -> "FusionPredictionCache":
         """The windows that may be learnt from: all but those of ``test_*`` splits."""
@@ -328,6 +353,13 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
                 following = np.searchsorted(start, end, side="right") - np.arange(len(rows)) - 1
                 most = max(most, int(following.max()))
         return most
+
+
+def _rows_of(columns: Any, rows: Any) -> Any:
+    """Some rows of a column, or of each in a dictionary."""
+    if isinstance(columns, dict):
+        return {name: values[rows] for name, values in columns.items()}
+    return columns[rows]
 
 
 def write_predictions(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
@@ -523,15 +555,17 @@ def _draw_blocks(
     passed so far crosses a whole number. The draws are thus spread over all captures.
     """
     begins = np.flatnonzero(np.r_[True, capture[1:] != capture[:-1]])
-    position = np.arange(len(label)) - np.repeat(begins, np.diff(np.r_[begins, len(label)]))
-    block = np.cumsum(position % length == 0) - 1
-    attacked = np.bincount(block, weights=label) > 0
+    blocks_in = -(-np.diff(np.r_[begins, len(label)]) // length)
+    within = np.arange(blocks_in.sum()) - np.repeat(np.cumsum(blocks_in) - blocks_in, blocks_in)
+    starts = np.repeat(begins, blocks_in) + length * within
+    windows_in = np.diff(np.r_[starts, len(label)])
+    attacked = np.maximum.reduceat(label, starts) > 0
     drawn = np.zeros(len(attacked), bool)
     for kind in (False, True):
         blocks = np.flatnonzero(attacked == kind)
         if len(blocks) < 2:
             continue
-        share = np.bincount(block)[blocks] / length * val_fraction
+        share = windows_in[blocks] / length * val_fraction
         passed = np.cumsum(share) + rng.random()
         crossed = np.floor(passed) > np.floor(passed - share)
         if not crossed.any():
@@ -539,4 +573,4 @@ def _draw_blocks(
         elif crossed.all():
             crossed[rng.integers(len(blocks))] = False
         drawn[blocks] = crossed
-    return drawn[block]
+    return np.repeat(drawn, windows_in)

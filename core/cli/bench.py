@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames streamed to a graph store on disk (default 10 million; 100 million need "
         "about 8 GB of disk space and a minute)",
     )
+    parser.add_argument(
+        "--windows",
+        type=int,
+        metavar="N",
+        help="windows of a cache on disk that an agent is trained on (default 3 million)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,13 +37,19 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: if CUDA is asked for and absent, or on too few frames.
     """
+    from core.bench.fusion_scale import WINDOWS
     from core.bench.run import bench
     from core.bench.scale import FRAMES
 
     frames = FRAMES if args.frames is None else args.frames
     if frames < 1000:
         raise ConfigError(f"expected --frames of at least 1000, got {frames}")
-    measured = bench(args.device, reporter=StreamReporter(), scale_frames=frames)
+    windows = WINDOWS if args.windows is None else args.windows
+    if windows < 1000:
+        raise ConfigError(f"expected --windows of at least 1000, got {windows}")
+    measured = bench(
+        args.device, reporter=StreamReporter(), scale_frames=frames, scale_windows=windows
+    )
     text = json.dumps(measured, indent=1) if args.json else _table(measured)
     sys.stdout.write(text + "\n")
 

@@ -52,7 +52,7 @@ def greedy_metrics(
         ``reward`` (mean per window), ``accuracy``, ``f1`` (absent where undefined), ``alpha_mean``,
         ``alpha_std`` and ``q_spread``, the mean distance of the best from the worst alpha's value.
     """
-    alphas = alpha_values(q_network.actions).to(windows.label.device)
+    alphas = alpha_values(q_network.actions).to(windows.device)
     own_reward = 0.0
     sums = torch.zeros(3, dtype=torch.float64, device=alphas.device)
     counts = torch.zeros(4, dtype=torch.int64, device=alphas.device)
@@ -60,7 +60,7 @@ def greedy_metrics(
         for rows in windows.parts(EVALUATION_ROWS, step):
             values = q_network(windows.states(rows)).float()
             best = values.argmax(dim=1)
-            alpha, attacked = alphas[best].double(), windows.label[rows].bool()
+            alpha, attacked = alphas[best].double(), windows.labels(rows).bool()
             scores = windows.scores(rows).double()
             # In double precision, like every comparison with the threshold outside of training.
             verdict = fuse(scores[:, 0], scores[:, 1], alpha) >= threshold
@@ -69,7 +69,7 @@ def greedy_metrics(
             sums += torch.stack([alpha.sum(), alpha.square().sum(), spread.sum()])
             if agent_cfg.reward_function:
                 rewards = reward_matrix(
-                    scores[:, 0], scores[:, 1], windows.label[rows], alphas, agent_cfg, threshold
+                    scores[:, 0], scores[:, 1], windows.labels(rows), alphas, agent_cfg, threshold
                 )
                 own_reward += float(rewards.gather(1, best[:, None]).sum())
     quiet, false_alarms, misses, hits = counts.tolist()
@@ -290,7 +290,7 @@ class FusionLightningModule(pl.LightningModule):
         rewards = reward_matrix(
             scores[:, 0],
             scores[:, 1],
-            windows.label[rows],
+            windows.labels(rows),
             self.alphas,
             cfg,
             self.evaluation_cfg.threshold,
@@ -321,10 +321,11 @@ class FusionLightningModule(pl.LightningModule):
         windows, largest = self.train_windows, 0.0
         step = -(-len(windows) // EVALUATION_ROWS)
         for rows in windows.parts(EVALUATION_ROWS, step):
+            scores = windows.scores(rows)
             rewards = reward_matrix(
-                windows.anomaly[rows],
-                windows.gat_prob[rows],
-                windows.label[rows],
+                scores[:, 0],
+                scores[:, 1],
+                windows.labels(rows),
                 self.alphas,
                 self.agent_cfg,
                 self.evaluation_cfg.threshold,

@@ -14,10 +14,10 @@ from core.fusion.state import StateEncoder
 
 @dataclass(frozen=True)
 class Windows:
-    """Columns of ``W`` windows, each ``[W]``.
+    """``W`` windows, with columns of their own or as some rows of longer columns.
 
-    On a CPU they are the cache's own memory, and so the file's, where it is memory-mapped: of a
-    cache larger than memory only the pages that are drawn are ever read.
+    On a CPU the columns are the cache's own memory, and so the file's, where it is memory-mapped:
+    of a cache larger than memory only the pages that are drawn are ever read.
     """
 
     anomaly: torch.Tensor
@@ -26,8 +26,10 @@ class Windows:
     capture: torch.Tensor
     window: torch.Tensor
     features: tuple[torch.Tensor, ...]
-    """What the agent sees beside or instead of the two scores; empty: the two scores."""
+    """What the agent sees beside or instead of the two scores, each ``[W]``; empty: the two."""
     encoder: StateEncoder
+    chosen: torch.Tensor | None = None
+    """``[W]`` rows of the columns above but the features; None: all of them."""
 
     @classmethod
     def of(cls, cache: FusionPredictionCache, encoder: StateEncoder) -> "Windows":
@@ -37,30 +39,50 @@ class Windows:
             ConfigError: if the cache lacks a feature.
         """
         features = () if encoder.plain else tuple(map(_shared, encoder.columns(cache)))
+        source, rows = cache.origin
         return cls(
-            _shared(cache.anomaly_score),
-            _shared(cache.gat_prob),
-            _shared(cache.label),
-            _shared(cache.capture),
-            _shared(cache.window),
+            _shared(source.anomaly_score),
+            _shared(source.gat_prob),
+            _shared(source.label),
+            _shared(source.capture),
+            _shared(source.window),
             features,
             encoder,
+            None if rows is None else torch.from_numpy(rows),
         )
 
     def __len__(self) -> int:
-        return len(self.label)
+        return len(self.label) if self.chosen is None else len(self.chosen)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the columns lie."""
+        return self.label.device
 
     def to(self, device: torch.device) -> "Windows":
-        """The same on another device."""
+        """The same on another device, with columns of their own there."""
+        if device == self.device:
+            return self
+        rows = self._place(slice(None))
         moved = {
-            name: getattr(self, name).to(device)
+            name: getattr(self, name)[rows].to(device)
             for name in ("anomaly", "gat_prob", "label", "capture", "window")
         }
-        return replace(self, **moved, features=tuple(f.to(device) for f in self.features))
+        features = tuple(f.to(device) for f in self.features)
+        return replace(self, **moved, features=features, chosen=None)
+
+    def _place(self, rows: torch.Tensor | slice) -> torch.Tensor | slice:
+        """Where rows lie in the columns."""
+        return rows if self.chosen is None else self.chosen[rows]
+
+    def labels(self, rows: torch.Tensor | slice) -> torch.Tensor:
+        """1 where attacked, ``[B]``."""
+        return self.label[self._place(rows)]
 
     def scores(self, rows: torch.Tensor | slice) -> torch.Tensor:
         """Anomaly score and GAT probability, ``[B, 2]``."""
-        return torch.stack([self.anomaly[rows], self.gat_prob[rows]], dim=-1)
+        place = self._place(rows)
+        return torch.stack([self.anomaly[place], self.gat_prob[place]], dim=-1)
 
     def states(self, rows: torch.Tensor | slice) -> torch.Tensor:
         """What the agent sees, ``[B, D]``."""
@@ -75,8 +97,9 @@ class Windows:
         the next one.
         """
         after = (rows + 1).clamp(max=len(self) - 1)
-        follows = (self.capture[after] == self.capture[rows]) & (
-            self.window[after] == self.window[rows] + 1
+        here, there = self._place(rows), self._place(after)
+        follows = (self.capture[there] == self.capture[here]) & (
+            self.window[there] == self.window[here] + 1
         )
         return torch.where(follows, after, rows), follows.float()
 

@@ -40,13 +40,14 @@ def measured() -> Any:
         context.setattr(module, "LIBRARY_FRAMES", 1000)
         context.setattr(module, "SPELLING_FRAMES", 1000)
         context.setattr(module, "PLAIN_UPDATES", 2)
-        yield module.bench("cpu", duration_s=2.0, scale_frames=20_000)
+        yield module.bench("cpu", duration_s=2.0, scale_frames=20_000, scale_windows=20_000)
 
 
 @pytest.mark.slow
 def test_every_figure_has_its_plain_counterpart_and_ratio(measured: Any) -> None:
     assert {"device", "frames", "peak_memory_mb", "plain", "ratio"} <= set(measured)
     assert measured["scale"]["frames"] == 20_000
+    assert measured["fusion_scale"]["windows"] == 20_000
     assert measured["device"] == "cpu"
     assert measured["frames"] == len(recording(0, 2.0))
     assert set(measured["parse_frames_per_s"]) == {

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.bench.fusion_scale import measure_fusion_scale
 from core.bench.scale import FORMATS, measure_scale, stream, write_capture
 from core.captures.arrow_io import load
 from core.captures.readers import read_chunks
@@ -34,3 +35,11 @@ def test_memory_does_not_grow_with_the_capture() -> None:
     assert many["store_mb"] > 100
     assert many["peak_memory_mb"] < few["peak_memory_mb"] + 30
     assert many["growth"] < 3  # Far above what is asked of a quiet machine.
+
+
+@pytest.mark.slow
+def test_an_agent_does_not_load_the_cache_that_it_is_trained_on() -> None:
+    few, many = measure_fusion_scale(500_000), measure_fusion_scale(2_000_000)
+    # All columns and their split into training and validation would be twice the file.
+    grown = many["peak_memory_mb"] - few["peak_memory_mb"]
+    assert grown < 0.9 * (many["file_mb"] - few["file_mb"])

@@ -1,5 +1,7 @@
 """The prediction cache: what is written is read back without a copy, and damage is noticed."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,32 @@ def test_columns_lie_in_the_memory_map(cache_file: Path) -> None:
         assert not column.flags.writeable
     assert cache.anomaly_score.dtype == np.float32
     assert np.shares_memory(cache.select(slice(3, 9)).anomaly_score, cache.anomaly_score)
+
+
+def test_a_selection_gathers_a_column_when_it_is_asked_for(cache_file: Path) -> None:
+    cache = FusionPredictionCache.load(cache_file)
+    odd = cache.select(np.arange(40) % 2 == 1)
+    some = odd.select(np.array([-1, 0, 3]))
+    assert len(some) == 3
+    source, rows = some.origin
+    assert source is cache
+    assert rows is not None
+    assert rows.tolist() == [39, 1, 7]
+    assert "gat_prob" not in vars(some)
+    np.testing.assert_array_equal(some.gat_prob, cache.gat_prob[[39, 1, 7]])
+    assert some.gat_prob is some.gat_prob
+    assert some.metadata == cache.metadata
+    for name, values in cache.components.items():
+        np.testing.assert_array_equal(odd.components[name], values[1::2])
+    changed = replace(some, label=np.ones(3, np.uint8))
+    assert changed.label.tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(changed.window, some.window)
+    np.testing.assert_array_equal(odd.select(slice(2, 4)).window, cache.window[[5, 7]])
+    with pytest.raises(AttributeError, match="colour"):
+        _ = some.colour
+    with pytest.raises(AttributeError, match="colour"):
+        _ = cache.colour
+    np.testing.assert_array_equal(copy.copy(some).window, some.window)
 
 
 def test_a_cache_without_windows_is_read(tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ MEASURED = {
 
 
 @pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """Stands in for the measurement."""
-    asked: list[tuple[str, int]] = []
+    asked: list[tuple[str, int, int]] = []
 
-    def bench(device: str, reporter: Any, scale_frames: int) -> Any:
-        asked.append((device, scale_frames))
+    def bench(device: str, reporter: Any, scale_frames: int, scale_windows: int) -> Any:
+        asked.append((device, scale_frames, scale_windows))
         reporter.progress("bench", 0.5, "half")
         return MEASURED
 
@@ -33,17 +33,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def test_json_is_all_there_is_on_standard_output(
-    asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+    asked: list[tuple[str, int, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["bench", "--json", "--device", "cpu", "--frames", "5000"]) == 0
+    assert (
+        main(["bench", "--json", "--device", "cpu", "--frames", "5000", "--windows", "2000"]) == 0
+    )
     out, err = capsys.readouterr()
     assert json.loads(out) == MEASURED
     assert "bench" in err
-    assert asked == [("cpu", 5000)]
+    assert asked == [("cpu", 5000, 2000)]
 
 
 def test_a_table_shows_figure_plain_and_ratio(
-    asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+    asked: list[tuple[str, int, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench"]) == 0
     rows = {}
@@ -55,7 +57,7 @@ def test_a_table_shows_figure_plain_and_ratio(
     assert rows["parse_frames_per_s can-train-and-test-parquet"] == ("900.0", "-", "-")
     assert rows["scale growth"] == ("1.01", "-", "-")
     assert rows["policy_ms"] == ("2.00", "90.0", "45.0")
-    assert asked == [("auto", 10_000_000)]
+    assert asked == [("auto", 10_000_000, 3_000_000)]
 
 
 def test_cuda_where_there_is_none(
@@ -70,6 +72,7 @@ def test_cuda_where_there_is_none(
     assert err.count("\n") == 1
 
 
-def test_too_few_frames_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--frames", "0"]) == 2
-    assert "at least 1000, got 0" in capsys.readouterr().err
+@pytest.mark.parametrize("what", ["--frames", "--windows"])
+def test_too_few_are_refused(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", what, "0"]) == 2
+    assert f"{what} of at least 1000, got 0" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_slices_cover_every_nth_row_once() -> None:
         StateEncoder(),
     )
     for step, expected in ((1, range(10)), (3, range(0, 10, 3))):
-        found = torch.cat([windows.anomaly[rows] for rows in windows.parts(2, step)])
+        found = torch.cat([windows.scores(rows)[:, 0] for rows in windows.parts(2, step)])
         assert (10 * found).round().int().tolist() == list(expected)
 
 
@@ -124,3 +124,18 @@ def test_on_a_cpu_columns_are_the_caches_own_memory() -> None:
     windows = Windows.of(cache, StateEncoder())
     assert windows.anomaly.data_ptr() == cache.anomaly_score.ctypes.data
     assert windows.label.data_ptr() == cache.label.ctypes.data
+
+
+def test_windows_of_a_selection_lie_in_the_memory_of_its_origin() -> None:
+    cache = scores()
+    chosen = cache.select(np.array([3, 1, 2]))
+    windows = Windows.of(chosen, StateEncoder())
+    assert len(windows) == 3
+    assert windows.anomaly.data_ptr() == cache.anomaly_score.ctypes.data
+    assert "anomaly_score" not in vars(chosen)
+    rows = torch.tensor([2, 0])
+    torch.testing.assert_close(windows.scores(rows), cache.states[[2, 3]])
+    assert windows.labels(slice(1, 3)).tolist() == cache.label[[1, 2]].tolist()
+    moved = windows.to(torch.device("meta"))
+    assert moved.chosen is None
+    assert len(moved) == 3
