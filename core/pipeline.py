@@ -212,7 +212,7 @@ def train_fusion(
     Args:
         dataset: taken instead of the one that ``config`` names.
 
-    Writes ``config.json, results.json, summary.json, predictions.arrow, policy.npy,
+    Writes ``config.json, results.json, summary.json, predictions.arrow, agent.pth, policy.npy,
     policy_map.arrow`` and ``policy_epochs.arrow`` into ``run_dir``; agent, policy, checkpoints and
     logs into the workspace.
 
@@ -274,6 +274,7 @@ def train_fusion(
         "best_epoch": trained.best_epoch,
     }
     trained.agent.save(workspace.agent(dataset.name), about)
+    trained.agent.save(run_dir / "agent.pth")
     save_policy(policy, npy=workspace.policy(dataset.name))
     save_policy(policy, npy=run_dir / "policy.npy", arrow=run_dir / "policy_map.arrow")
     _write_table(run_dir / "predictions.arrow", comparison.predictions)

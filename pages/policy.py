@@ -19,6 +19,7 @@ from dashboard.policy_view import (
     windows_of_cell,
 )
 from dashboard.results import load_predictions, load_results, load_threshold
+from dashboard.slices import pick_slice
 from dashboard.window_view import window_view
 
 st.title("Policy")
@@ -43,6 +44,8 @@ def show(run: Run) -> None:
         if other is None:
             chosen = pick_epoch(folder, final, threshold)
             policy = final if chosen is None else chosen
+            if policy is final:
+                chosen = policy = pick_slice(folder, final)
             if chosen is not None:
                 errors = fusion_errors(predictions, policy, threshold)
                 draw_map(policy, threshold, overlays, errors, f"policy-{run.id}")

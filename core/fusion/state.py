@@ -66,6 +66,20 @@ class StateEncoder:
         """Whether the state is the two scores as they are."""
         return self.names == PLANE
 
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Features that both scores do not decide: where the policy map can be cut."""
+        return tuple(name for name in self.names if name not in OF_THE_PLANE)
+
+    def reach(self, name: str) -> tuple[float, float, float]:
+        """Lowest, usual and highest value of a feature that are worth asking for: its whole range,
+        or what lies within three spreads of the training's median."""
+        place = self.names.index(name)
+        center, spread, usual = self.center[place], self.spread[place], self.usual[place]
+        if not spread:
+            return 0.0, usual, 1.0
+        return center - 3 * spread, usual, center + 3 * spread
+
     def columns(self, cache: FusionPredictionCache) -> list[Column]:
         """Each feature of every window, ``[W]``, before it is brought into [0, 1].
 
@@ -102,7 +116,7 @@ class StateEncoder:
         Raises:
             ConfigError: if ``at`` names what the agent does not see, or what both scores decide.
         """
-        free = [name for name in self.names if name not in OF_THE_PLANE]
+        free = self.free
         if wrong := [name for name in at or {} if name not in free]:
             raise ConfigError(
                 f"the agent's map cannot be cut at {wrong[0]!r}; "

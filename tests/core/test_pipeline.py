@@ -144,6 +144,7 @@ class TestOutputs:
 
     def test_all_files_are_written(self, shared_run: SmallRun) -> None:
         assert sorted(p.name for p in shared_run.run_dir.iterdir()) == [
+            "agent.pth",
             "config.json",
             "policy.npy",
             "policy_epochs.arrow",
@@ -165,6 +166,8 @@ class TestOutputs:
         agent = FusionAgent.load(space.agent(name))
         alpha = agent.alpha(np.array([0.2]), np.array([0.9]))
         assert 0 <= alpha[0] <= 1
+        own = FusionAgent.load(shared_run.run_dir / "agent.pth")
+        np.testing.assert_array_equal(own.alpha([0.2], [0.9]), alpha)
         assert list(space.checkpoints(name).glob("*.ckpt"))
         (version,) = (space.logs / "fusion_small").iterdir()
         names = {p.name for p in version.iterdir()}

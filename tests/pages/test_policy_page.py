@@ -1,11 +1,17 @@
 """The policy page: epochs, two runs side by side, one window."""
 
+import json
 import shutil
 
 import pytest
+import torch
 
 from core.cli import explain
+from core.config import FusionAgentConfig, FusionEvaluationConfig
 from core.errors import CheckpointError
+from core.fusion.agent import FusionAgent
+from core.fusion.q_network import QNetwork
+from core.fusion.state import StateEncoder
 from dashboard import window_data
 from tests.dashboard.run_folders import RUN_ID, write_capture, write_epochs, write_run
 from tests.pages.test_pages import said
@@ -59,6 +65,65 @@ def test_torn_epochs_are_an_error_in_words(open_page, workspace):
     app = open_page("policy", when="After an epoch")
     assert not app.exception
     assert "cannot be read as an Arrow file" in app.error[0].value
+
+
+def write_agent(run_dir, further=("duration",)):
+    """An agent that trusts the GAT in windows longer than a second, and no others."""
+    names = ("anomaly", "gat_prob", *further)
+    network = QNetwork(len(names), 2, (1,))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        if further:
+            network.linear[0].weight[0, 2] = 1.0  # 2 * state - 1: above 0 beyond the median.
+        network.linear[1].weight[1, 0] = 1.0
+        network.linear[1].bias[0] = 0.01
+    scales = [(0.0, 0.0, *(v for _ in further)) for v in (1.0, 0.2, 1.0)]
+    encoder = StateEncoder(names, scales[0], scales[1], (0.5, 0.5, *scales[2][2:]))
+    settings = FusionAgentConfig(state=names, alpha_steps=2, hidden_dims=(1,))
+    FusionAgent(network, settings, FusionEvaluationConfig(), {}, encoder).save(
+        run_dir / "agent.pth"
+    )
+
+
+def test_a_map_of_more_features_is_cut_where_the_slider_stands(open_page, workspace):
+    write_agent(write_run(workspace))
+    app = open_page("policy")
+    assert not app.exception
+    assert app.slider(key="at_duration").value == 1.0
+    assert metrics(app)["Alpha"] == "0.00"
+    app.slider(key="at_duration").set_value(1.3).run()
+    assert not app.exception
+    assert metrics(app)["Alpha"] == "1.00"
+    app = open_page("policy", at_duration="1.5")
+    assert metrics(app)["Alpha"] == "1.00"
+    app = open_page("policy", at_duration="99")
+    assert app.slider(key="at_duration").value == pytest.approx(1.6)
+
+
+def test_a_map_of_both_scores_is_not_cut(open_page, workspace):
+    write_agent(write_run(workspace), further=())
+    app = open_page("policy")
+    assert not app.exception
+    assert [slider.key for slider in app.slider] == ["anomaly", "gat"]
+
+
+def test_without_its_agent_a_map_of_more_features_says_why_it_is_not_cut(open_page, workspace):
+    folder = write_run(workspace)
+    config = json.loads((folder / "config.json").read_text())
+    config["agent"]["state"] = ["anomaly", "gat_prob", "duration"]
+    (folder / "config.json").write_text(json.dumps(config))
+    app = open_page("policy")
+    assert not app.exception
+    assert "did not keep its agent" in said(app)
+    assert "duration" in said(app)
+
+
+def test_a_torn_agent_is_an_error_in_words(open_page, workspace):
+    (write_run(workspace) / "agent.pth").write_bytes(b"junk")
+    app = open_page("policy")
+    assert not app.exception
+    assert "no readable checkpoint" in app.error[0].value
 
 
 def test_two_runs_lie_side_by_side(open_page, workspace):

@@ -139,3 +139,16 @@ def test_windows_of_a_selection_lie_in_the_memory_of_its_origin() -> None:
     moved = windows.to(torch.device("meta"))
     assert moved.chosen is None
     assert len(moved) == 3
+
+
+def test_what_a_map_can_be_cut_at_and_how_far() -> None:
+    encoder = StateEncoder(
+        ("anomaly", "duration", "gat_prob_recent"),
+        (0.0, 2.0, 0.0),
+        (0.0, 0.5, 0.0),
+        (0.5, 2.1, 0.3),
+    )
+    assert encoder.free == ("duration", "gat_prob_recent")
+    assert encoder.reach("duration") == (0.5, 2.1, 3.5)
+    assert encoder.reach("gat_prob_recent") == (0.0, 0.3, 1.0)
+    assert StateEncoder().free == ()
