@@ -18,6 +18,7 @@ GUIDE = ROOT / "docs" / "FUSION_TRAINING_GUIDE.md"
 SMALL = (
     *("data.detector.vgae.epochs=1", "data.detector.gat.epochs=1", "data.detector.folds=2"),
     *("data.detector.gat.layers=1", "data.detector.windows_per_epoch=512"),
+    "training.updates_per_epoch=40",
 )
 
 

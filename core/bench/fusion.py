@@ -30,10 +30,10 @@ IN_THE_LOOP = 3
 REPEATS = 3
 
 
-def scored_windows(windows: int = WINDOWS) -> FusionPredictionCache:
+def scored_windows() -> FusionPredictionCache:
     """Scores of two middling detectors."""
     rng = np.random.default_rng(0)
-    label = rng.random(windows) < 0.3
+    label = rng.random(WINDOWS) < 0.3
     anomaly, gat_prob = (
         np.clip(rng.normal(0.3 + 0.4 * label, 0.2), 0, 1).astype(np.float32) for _ in range(2)
     )

@@ -13,7 +13,7 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from core.bench.asc_spellings import ASC_SPELLINGS
-from core.bench.fusion import fusion_speed
+from core.bench.fusion import fusion_speed, scored_windows
 from core.bench.fusion_scale import WINDOWS, measure_fusion_scale
 from core.bench.libraries import LIBRARIES
 from core.bench.plain_dqn import train_plainly
@@ -23,7 +23,6 @@ from core.bench.plain_readers import (
     read_candump_plainly,
 )
 from core.bench.scale import FRAMES, measure_scale, peak_memory_mb
-from core.cache.predictions import FusionPredictionCache
 from core.captures.formats import (
     can_train_and_test_csv,
     can_train_and_test_parquet,
@@ -59,6 +58,7 @@ GRAPH_FRAMES = 100_000
 """Frames that both ways make graphs of."""
 LIBRARY_FRAMES, SPELLING_FRAMES = 200_000, 50_000
 PLAIN_UPDATES = 60
+FUSION_EPOCHS = 20
 
 
 def bench(
@@ -194,15 +194,9 @@ def _scoring(table: FrameTable, device: torch.device) -> Measured:
 
 
 def _fusion(table: FrameTable, device: torch.device) -> Measured:
-    rng = np.random.default_rng(0)
-    windows = 20_000
-    label = rng.random(windows) < 0.3
-    anomaly, gat = (
-        np.clip(rng.normal(0.3 + 0.4 * label, 0.2), 0, 1).astype(np.float32) for _ in range(2)
-    )
-    cache = FusionPredictionCache.from_arrays(anomaly, gat, label.astype(np.uint8))
+    cache = scored_windows()
     config = create_fusion_config(
-        training={"max_epochs": 20, "patience": 100, "device": device.type}
+        training={"max_epochs": FUSION_EPOCHS, "patience": 100, "device": device.type}
     )
     train, validation = cache.train_validation_split(0.25, 0)
     batch = config.agent.batch_size

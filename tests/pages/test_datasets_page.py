@@ -68,7 +68,7 @@ def fill_import(app, source, name, drop=False):
 
 def finish(workspace):
     jobs = registry(workspace)
-    return jobs.wait(jobs.runs()[0].id, 20)
+    return jobs.wait(jobs.runs()[0].id, 120)
 
 
 def captures_shown(app):

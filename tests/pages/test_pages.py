@@ -141,7 +141,7 @@ def test_a_running_run_is_watched_paused_resumed_and_stopped(open_page, workspac
     app.button(key=f"resume-{run.id}").click().run()
     assert jobs.get(run.id).state == "running"
     app.button(key=f"stop-{run.id}").click().run()
-    assert jobs.wait(run.id, 10).state == "stopped"
+    assert jobs.wait(run.id, 60).state == "stopped"
     assert not app.exception
 
 

@@ -7,6 +7,7 @@ import can
 import numpy as np
 import pytest
 
+from core.bench import fusion
 from core.bench import run as module
 from core.bench.asc_spellings import ASC_SPELLINGS
 from core.bench.libraries import LIBRARIES
@@ -40,6 +41,10 @@ def measured() -> Any:
         context.setattr(module, "LIBRARY_FRAMES", 1000)
         context.setattr(module, "SPELLING_FRAMES", 1000)
         context.setattr(module, "PLAIN_UPDATES", 2)
+        context.setattr(module, "FUSION_EPOCHS", 2)
+        context.setattr(fusion, "WINDOWS", 2000)
+        context.setattr(fusion, "UPDATES", 20)
+        context.setattr(fusion, "REPEATS", 1)
         yield module.bench("cpu", duration_s=2.0, scale_frames=20_000, scale_windows=20_000)
 
 

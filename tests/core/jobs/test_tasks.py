@@ -36,14 +36,14 @@ def pipeline(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["detectors", "cache"])
 def test_kinds_call_their_step_of_the_pipeline(jobs, pipeline, kind):
-    run = jobs.wait(tasks.start(jobs, kind, create_fusion_config()), 10)
+    run = jobs.wait(tasks.start(jobs, kind, create_fusion_config()), 60)
     assert (run.kind, run.state) == (kind, "done")
     assert pipeline == [(kind,)]
 
 
 @pytest.mark.parametrize("kind", ["demo", "fusion"])
 def test_fusion_runs_the_whole_way_into_the_run_folder(jobs, pipeline, kind):
-    run = jobs.wait(tasks.start(jobs, kind, create_fusion_config("demo")), 10)
+    run = jobs.wait(tasks.start(jobs, kind, create_fusion_config("demo")), 60)
     assert pipeline == [("fusion", "demo", run.id)]
     assert run.params["config"]["agent"]["hidden_dims"] == [64, 64]
 
@@ -54,7 +54,7 @@ def test_an_unknown_kind_names_the_known_ones(jobs):
 
 
 def test_a_bad_import_fails_with_a_message(jobs, monkeypatch, tmp_path):
-    run = jobs.wait(tasks.start_import(jobs, tmp_path / "x", "mine"), 10)
+    run = jobs.wait(tasks.start_import(jobs, tmp_path / "x", "mine"), 60)
     assert run.state == "failed"
     assert "there is no such folder" in run.error
 
@@ -65,7 +65,7 @@ def test_an_import_is_catalogued(jobs, tmp_path):
         frame = f"(1.0) can0 123#{number // 2:02}\n"
         (tmp_path / "source" / split / "a.log").write_text(frame)
     source = tmp_path / "source"
-    run = jobs.wait(tasks.start_import(jobs, source, "mine", drop_duplicates=True), 10)
+    run = jobs.wait(tasks.start_import(jobs, source, "mine", drop_duplicates=True), 60)
     assert (run.state, set(run.seconds)) == ("done", {"import", "catalogue"})
     listed = read_catalogue("mine", jobs.workspace)
     assert [(c.key, c.facts.frames) for c in listed] == [
@@ -78,11 +78,11 @@ def test_a_catalogue_run_says_what_cannot_be_used(jobs, tmp_path):
     folder = jobs.workspace.datasets / "mine" / "train_01"
     folder.mkdir(parents=True)
     (folder / "a.csv").write_bytes(b"\0\1\2" * 99)
-    run = jobs.wait(tasks.start_catalogue(jobs, "mine"), 10)
+    run = jobs.wait(tasks.start_catalogue(jobs, "mine"), 60)
     assert run.state == "done"
     said = [event["message"] for event in jobs.events(run.id) if event["type"] == "log"]
     assert "train_01/a.csv cannot be used" in said[0]
-    gone = jobs.wait(tasks.start_catalogue(jobs, "gone"), 10)
+    gone = jobs.wait(tasks.start_catalogue(jobs, "gone"), 60)
     assert (gone.state, "no data set 'gone'" in gone.error) == ("failed", True)
 
 
