@@ -23,9 +23,6 @@ SPREAD_FLOOR = 0.05
 """Spread of a log error, or of log-odds, below which a difference counts as noise."""
 TAIL_QUANTILE = 0.99
 """Of clean windows' departures, the usual spread is measured here: tails make false alarms."""
-REFERENCE_TAIL_QUANTILE = 0.975
-"""The same of a reference's own: it is some hundred windows, the first of which always stand out,
-as nothing came before them. Chosen where one vehicle was left out of training."""
 LENIENT_QUANTILE, STRICT_QUANTILE = 0.99, 0.999
 """Share of clean windows, not trained on, that stay below the lowest and the highest threshold."""
 MARGIN = 1.15
@@ -42,10 +39,10 @@ def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
     return center, spread + SPREAD_FLOOR
 
 
-def tail_spread(departures: Floats, quantile: float = TAIL_QUANTILE) -> Floats:
-    """``[C]`` spread of a normal distribution with the upper tail of ``[G, C]`` departures from a
-    center."""
-    tail = np.quantile(departures, quantile, axis=0) / norm.ppf(quantile)
+def usual_spread(departures: Floats) -> Floats:
+    """``[C]`` spread of ``[G, C]`` departures of clean windows, that their network has not seen,
+    from the center of their own reference: that of a normal distribution with the same tail."""
+    tail = np.quantile(departures, TAIL_QUANTILE, axis=0) / norm.ppf(TAIL_QUANTILE)
     return np.maximum(tail, SPREAD_FLOOR)
 
 

@@ -9,14 +9,12 @@ from scipy.special import expit
 from torch import Tensor
 
 from core.detectors.calibration import (
-    REFERENCE_TAIL_QUANTILE,
     Logistic,
     anomaly_score,
     center_and_spread,
     deviation,
     expected_spread,
     stage,
-    tail_spread,
 )
 from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
@@ -116,22 +114,14 @@ def departure_of(
 ) -> npt.NDArray[np.float64]:
     """``[G]`` how far the log-odds of a capture's windows lie above those of its reference.
 
-    In units of the usual spread, or of the tail of the reference where that is longer: on a vehicle
-    that it was not trained on, a classifier now and then takes a clean window for an attack.
-
     Args:
         usual: taken instead of the GAT's own usual spread.
     """
-    log_odds = evidence.log_odds
-    assert log_odds is not None
+    assert evidence.log_odds is not None
+    own = numbers_of(gat.odds_center)[None], numbers_of(gat.odds_spread)[None]
+    center, spread = normal_of(evidence.log_odds[:, None], capture, own)
     usual = numbers_of(gat.odds_usual)[None] if usual is None else usual
-    if not len(capture.reference):
-        spread = expected_spread(numbers_of(gat.odds_spread), usual)
-        return (log_odds - numbers_of(gat.odds_center)) / spread
-    reference = log_odds[capture.reference]
-    center = np.median(reference)
-    own = tail_spread((reference - center)[:, None], REFERENCE_TAIL_QUANTILE)
-    return (log_odds - center) / np.maximum(own, usual)
+    return (evidence.log_odds - center) / expected_spread(spread, usual)
 
 
 def _probability(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> npt.NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.detectors.calibration import clean_thresholds, fit_logistic, tail_spread
+from core.detectors.calibration import clean_thresholds, fit_logistic, usual_spread
 from core.detectors.capture_scores import (
     Evidence,
     departure_of,
@@ -56,7 +56,7 @@ def calibrate_vgae(vgae: VGAE, preferred: Sequence[Unseen], everything: Sequence
         own = numbers_of(model.component_center), numbers_of(model.component_spread)
         center, _ = normal_of(part.evidence.components, part.capture, own)
         above.append(part.evidence.components[part.clean] - center)
-    usual = tail_spread(np.concatenate(above))
+    usual = usual_spread(np.concatenate(above))
     distances, experience, attacked = [], [], []
     for part in clean:
         distance = deviation_of(part.detectors.vgae, part.capture, part.evidence, usual)
@@ -91,7 +91,7 @@ def calibrate_gat(gat: GAT, preferred: Sequence[Unseen], everything: Sequence[Un
         own = numbers_of(model.odds_center)[None], numbers_of(model.odds_spread)[None]
         center, _ = normal_of(part.evidence.log_odds[:, None], part.capture, own)
         above.append(part.evidence.log_odds[part.clean] - center)
-    usual = tail_spread(np.concatenate(above)[:, None])
+    usual = usual_spread(np.concatenate(above)[:, None])
     departures = []
     for part in judged:
         assert part.detectors.gat is not None

@@ -14,7 +14,7 @@ from core.detectors.calibration import (
     expected_spread,
     fit_logistic,
     stage,
-    tail_spread,
+    usual_spread,
 )
 from core.detectors.vgae import EXPERIENCE
 
@@ -80,10 +80,10 @@ def test_thresholds_follow_experience_and_never_rise() -> None:
     np.testing.assert_allclose(thresholds[-1], MARGIN)
 
 
-def test_the_tail_spread_is_that_of_a_normal_tail() -> None:
+def test_the_usual_spread_is_that_of_a_normal_tail() -> None:
     rng = np.random.default_rng(0)
     departures = rng.normal(0.0, [1.0, 3.0, 0.0], (100_000, 3))
-    np.testing.assert_allclose(tail_spread(departures), [1.0, 3.0, 0.05], rtol=0.03)
+    np.testing.assert_allclose(usual_spread(departures), [1.0, 3.0, 0.05], rtol=0.03)
     np.testing.assert_allclose(expected_spread(np.array([4.0]), np.array([9.0])), [6.0])
 
 
