@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.config import WindowConfig
 from core.graphs.profiles import KnownVehicle, saved_vehicles
 from core.graphs.reference import COMPARED
 from core.workspace import Workspace
@@ -71,11 +72,22 @@ def profile_rows(known: list[KnownVehicle]) -> pd.DataFrame:
                 "Captures": len(vehicle.captures),
                 "Made": vehicle.made,
                 "Revision": vehicle.revision,
-                "Window settings": vehicle.window,
+                "Windows cut": window_settings(vehicle.window),
             }
             for vehicle in known
         ]
     )
+
+
+def window_settings(window: str) -> str:
+    """What was changed of how windows are cut; ``window`` is a printed :class:`WindowConfig`."""
+    usual = set(_settings(repr(WindowConfig())))
+    changed = [setting for setting in _settings(window) if setting not in usual]
+    return ", ".join(changed) or f"as by default ({WindowConfig().length})"
+
+
+def _settings(window: str) -> list[str]:
+    return window.removeprefix("WindowConfig(").removesuffix(")").split(", ")
 
 
 def id_rows(vehicle: KnownVehicle) -> pd.DataFrame:

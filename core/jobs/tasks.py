@@ -32,7 +32,7 @@ PLANS: dict[str, dict[str, float]] = {
     "detectors": _DETECTORS,
     "cache": _CACHE,
     "fusion": _FUSION,
-    "demo": {"demo data": 2.0, **_FUSION},
+    "demo": {"demo data": 2.0, "catalogue": 2.0, **_FUSION},
     "import": {"import": 1.0, "catalogue": 2.0},
     "catalogue": {"catalogue": 1.0},
 }
@@ -46,7 +46,7 @@ def start(jobs: JobRegistry, kind: str, config: FusionConfig) -> str:
         ConfigError: if there is no such kind.
         StorageError: if the run's folder cannot be written.
     """
-    functions = {"demo": fusion, "fusion": fusion, "detectors": detectors, "cache": cache}
+    functions = {"demo": demo, "fusion": fusion, "detectors": detectors, "cache": cache}
     if kind not in functions:
         raise ConfigError(f"no kind of run is called {kind!r}; there are {', '.join(functions)}")
     work = functions[kind]
@@ -129,6 +129,14 @@ def fusion(config: FusionConfig, workspace: Workspace, reporter: Reporter, run_d
     from core.pipeline import train_fusion
 
     train_fusion(config, workspace, run_dir, reporter)
+
+
+def demo(config: FusionConfig, workspace: Workspace, reporter: Reporter, run_dir: Path) -> None:
+    """The same, and the captures are looked at first, as those of an import are."""
+    from core.captures.catalogue import build_catalogue
+
+    build_catalogue(config.data.dataset, workspace, reporter)
+    fusion(config, workspace, reporter, run_dir)
 
 
 def detectors(

@@ -1,9 +1,10 @@
 import numpy as np
 
+from core.config import WindowConfig
 from core.graphs.profiles import KnownVehicle
 from core.graphs.reference import COMPARED, VehicleProfile
 from core.graphs.store import WINDOW_FEATURES
-from dashboard.profiles_view import id_rows, profile_rows
+from dashboard.profiles_view import id_rows, profile_rows, window_settings
 
 
 def vehicle():
@@ -35,3 +36,9 @@ def test_ids_are_told_with_rate_and_interval():
 def test_a_vehicle_is_one_row():
     (row,) = profile_rows([vehicle()]).to_dict("records")
     assert (row["IDs"], row["Transitions"], row["Windows"], row["Captures"]) == (2, 3, 100, 1)
+
+
+def test_only_what_was_changed_of_how_windows_are_cut_is_told():
+    assert window_settings(repr(WindowConfig())) == "as by default (100 frames)"
+    changed = repr(WindowConfig(size=50, stride=25, last="keep"))
+    assert window_settings(changed) == "size=50, stride=25, last='keep'"

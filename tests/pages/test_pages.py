@@ -41,6 +41,7 @@ def pipeline(monkeypatch):
     fake.build_cache = lambda config, workspace, reporter: None
     monkeypatch.setitem(sys.modules, "core.pipeline", fake)
     monkeypatch.setattr(tasks, "_cap_threads", lambda: None)
+    monkeypatch.setattr("core.captures.catalogue.build_catalogue", lambda *_: None)
     yield go
     go.set()
 

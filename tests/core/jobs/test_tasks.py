@@ -31,6 +31,10 @@ def pipeline(monkeypatch):
     fake.build_cache = lambda config, workspace, reporter: calls.append(("cache",))
     monkeypatch.setitem(sys.modules, "core.pipeline", fake)
     monkeypatch.setattr(tasks, "_cap_threads", lambda: None)
+    monkeypatch.setattr(
+        "core.captures.catalogue.build_catalogue",
+        lambda name, *_: calls.append(("catalogue", name)),
+    )
     return calls
 
 
@@ -44,7 +48,8 @@ def test_kinds_call_their_step_of_the_pipeline(jobs, pipeline, kind):
 @pytest.mark.parametrize("kind", ["demo", "fusion"])
 def test_fusion_runs_the_whole_way_into_the_run_folder(jobs, pipeline, kind):
     run = jobs.wait(tasks.start(jobs, kind, create_fusion_config("demo")), 60)
-    assert pipeline == [("fusion", "demo", run.id)]
+    looked_at = [("catalogue", "demo")] if kind == "demo" else []
+    assert pipeline == [*looked_at, ("fusion", "demo", run.id)]
     assert run.params["config"]["agent"]["hidden_dims"] == [64, 64]
 
 
