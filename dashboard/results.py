@@ -6,7 +6,6 @@ missing, torn or of another shape.
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ import streamlit as st
 from core.config import FusionConfig, override
 from core.errors import ConfigError, InputError
 from core.evaluation.cells import cells_of, on_grid
-from core.fusion.agent import FusionAgent
-from core.fusion.policy import policy_map
 
 KEY_COLUMNS = ("split", "capture", "window", "start_time", "end_time", "label", "attack")
 PREDICTION_COLUMNS = frozenset((*KEY_COLUMNS, "anomaly_score", "gat_prob", "alpha", "fused"))
@@ -51,11 +48,6 @@ class Policy:
             self.alpha * self.axis
         )
         return fused
-
-    def cut(self, agent: FusionAgent, at: Mapping[str, float]) -> "Policy":
-        """The same cells where what else the agent sees has other values (feature -> value)."""
-        found = policy_map(agent, len(self.axis), at=at)
-        return replace(self, alpha=found.alpha.astype(float), q_spread=found.q_spread.astype(float))
 
     def cell(self, anomaly: float, gat_prob: float) -> tuple[int, int]:
         """Row and column of the cell nearest to a pair of scores."""
@@ -123,16 +115,6 @@ def load_config(run_dir: Path) -> FusionConfig:
     """
     path = run_dir / "config.json"
     return _config(path, _stamp(path))
-
-
-def load_agent(run_dir: Path) -> FusionAgent | None:
-    """``agent.pth`` of a run; None where the run did not keep it.
-
-    Raises:
-        InputError: if it is torn or no agent.
-    """
-    path = run_dir / "agent.pth"
-    return _agent(path, _stamp(path)) if path.is_file() else None
 
 
 def load_epochs(run_dir: Path) -> PolicyEpochs | None:
@@ -244,11 +226,6 @@ def _arrow(path: Path, stamp: int, columns: frozenset[str]) -> pa.Table:
     if missing:
         raise InputError(f"{path} lacks the columns {', '.join(missing)}")
     return table
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _agent(path: Path, stamp: int) -> FusionAgent:
-    return FusionAgent.load(path)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -67,23 +67,28 @@ def test_torn_epochs_are_an_error_in_words(open_page, workspace):
     assert "cannot be read as an Arrow file" in app.error[0].value
 
 
-def write_agent(run_dir, further=("duration",)):
+def write_agent(run_dir):
     """An agent that trusts the GAT in windows longer than a second, and no others."""
-    names = ("anomaly", "gat_prob", *further)
-    network = QNetwork(len(names), 2, (1,))
+    names = see(run_dir, "anomaly", "gat_prob", "duration")
+    network = QNetwork(3, 2, (1,))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        if further:
-            network.linear[0].weight[0, 2] = 1.0  # 2 * state - 1: above 0 beyond the median.
+        network.linear[0].weight[0, 2] = 1.0  # 2 * state - 1: above 0 beyond the median.
         network.linear[1].weight[1, 0] = 1.0
         network.linear[1].bias[0] = 0.01
-    scales = [(0.0, 0.0, *(v for _ in further)) for v in (1.0, 0.2, 1.0)]
-    encoder = StateEncoder(names, scales[0], scales[1], (0.5, 0.5, *scales[2][2:]))
+    encoder = StateEncoder(names, (0.0, 0.0, 1.0), (0.0, 0.0, 0.2), (0.5, 0.5, 1.0))
     settings = FusionAgentConfig(state=names, alpha_steps=2, hidden_dims=(1,))
-    FusionAgent(network, settings, FusionEvaluationConfig(), {}, encoder).save(
-        run_dir / "agent.pth"
-    )
+    agent = FusionAgent(network, settings, FusionEvaluationConfig(), {}, encoder)
+    agent.save(run_dir / "agent.pth")
+
+
+def see(run_dir, *names):
+    """Make it a run whose agent sees these features."""
+    config = json.loads((run_dir / "config.json").read_text())
+    config["agent"]["state"] = names
+    (run_dir / "config.json").write_text(json.dumps(config))
+    return names
 
 
 def test_a_map_of_more_features_is_cut_where_the_slider_stands(open_page, workspace):
@@ -101,26 +106,25 @@ def test_a_map_of_more_features_is_cut_where_the_slider_stands(open_page, worksp
     assert app.slider(key="at_duration").value == pytest.approx(1.6)
 
 
-def test_a_map_of_both_scores_is_not_cut(open_page, workspace):
-    write_agent(write_run(workspace), further=())
+def test_a_map_of_both_scores_is_not_cut_and_its_agent_not_read(open_page, workspace):
+    (write_run(workspace) / "agent.pth").write_bytes(b"junk")
     app = open_page("policy")
     assert not app.exception
+    assert not app.error
     assert [slider.key for slider in app.slider] == ["anomaly", "gat"]
 
 
 def test_without_its_agent_a_map_of_more_features_says_why_it_is_not_cut(open_page, workspace):
-    folder = write_run(workspace)
-    config = json.loads((folder / "config.json").read_text())
-    config["agent"]["state"] = ["anomaly", "gat_prob", "duration"]
-    (folder / "config.json").write_text(json.dumps(config))
+    see(write_run(workspace), "anomaly", "gat_prob", "duration")
     app = open_page("policy")
     assert not app.exception
     assert "did not keep its agent" in said(app)
-    assert "duration" in said(app)
 
 
 def test_a_torn_agent_is_an_error_in_words(open_page, workspace):
-    (write_run(workspace) / "agent.pth").write_bytes(b"junk")
+    folder = write_run(workspace)
+    see(folder, "anomaly", "gat_prob", "duration")
+    (folder / "agent.pth").write_bytes(b"junk")
     app = open_page("policy")
     assert not app.exception
     assert "no readable checkpoint" in app.error[0].value
