@@ -4,11 +4,13 @@ Runs the demo first, unless a workspace with a finished run is given; takes some
 """
 
 import argparse
+import io
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from core.jobs.registry import registry
@@ -65,10 +67,16 @@ def take(browser: Browser, address: str, workspace: Workspace, out: Path) -> Non
             page.set_viewport_size({"width": WIDTH, "height": height})
             page.goto(f"{address}{path}")
             _settle(page)
-            page.screenshot(path=out / f"{name}-{theme}.png")
+            _save(page.screenshot(), out / f"{name}-{theme}.png")
             page.close()
             sys.stderr.write(f"{name}-{theme}\n")
         context.close()
+
+
+def _save(picture: bytes, path: Path) -> None:
+    """In 256 colours, which these pages do with: less than half the size."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def pictures(workspace: Workspace) -> list[tuple[str, str, int]]:
