@@ -12,6 +12,9 @@ from core.fusion.dqn import Batch
 from core.fusion.q_network import QNetwork, features
 from core.fusion.reward import alpha_values, reward_matrix
 
+HUBER_DELTA = 2.0
+"""As far as rewards differ, like that of the learner that this is held against."""
+
 
 def train_plainly(
     cache: FusionPredictionCache, config: FusionAgentConfig, updates: int, threshold: float = 0.5
@@ -54,9 +57,6 @@ def train_plainly(
         if update % config.target_update == 0:
             target.load_state_dict(online.state_dict())
     return online
-
-
-HUBER_DELTA = 2.0
 
 
 def loss_of(network: QNetwork, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
