@@ -1,8 +1,8 @@
 """How fast pages and clicks are in a real browser: ``make bench-ui``.
 
 Starts the dashboard on a workspace with 200 runs, one of a million windows, and a prediction cache
-of as many; runs the demo, measures while it trains, stops it and measures again. Browser, server
-and training share this machine, as they do for one analyst.
+of as many; trains on the demo data set, measures while it trains, stops it and measures again.
+Browser, server and training share this machine, as they do for one analyst.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from core.jobs.events import read_events
 from core.workspace import Workspace
-from tests.browser.crowded import RUNS, WINDOWS, crowd
+from tests.browser.crowded import LONG, RUNS, WINDOWS, crowd
 from tests.browser.serving import launch_chromium, served, server_of
 
 CURVE, LOG = "[aria-label*=' epochs; last: ']", ".st-key-live_log_lines"
 FIRST_EPOCH_MS = 600_000
+LAGS_S = 120.0
+"""How long new epochs are waited for at most."""
+TURNS, TURN_S = 6, 10.0
+"""How often, and for how long, the page of a training is open and closed in turn."""
 VISITS_OF_MEMORY = 100
 """Page visits between two looks at the server's memory, unless told otherwise."""
 
@@ -57,6 +61,7 @@ TIME_NEXT_MOVE = """() => {
     }, {capture: true, once: true})
 }"""
 
+Figure = tuple[str, dict[str, float]]
 Figures = dict[str, dict[str, float]]
 
 
@@ -77,46 +82,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
         browser = launch_chromium(playwright)
         with served(workspace.root, Path(folder) / "server.log") as address:
             page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
-            figures = measure(address, page, workspace, large, args.visits, args.clicks)
-            figures |= sessions(browser, address, large, args.sessions)
-            figures |= memory(address, page, large, args.memory_visits)
+            figures: Figures = {}
+            for some in (
+                measure(address, page, workspace, large, args.visits, args.clicks),
+                sessions(browser, address, large, args.sessions),
+                memory(address, page, large, args.memory_visits),
+            ):
+                for name, values in some:
+                    figures[name] = values
+                    shown = "  ".join(f"{key} {value:7.1f}" for key, value in values.items())
+                    (sys.stderr if args.json else sys.stdout).write(f"{name:41} {shown}\n")
+                    sys.stdout.flush()
         browser.close()
     if args.json:
         sys.stdout.write(json.dumps(figures, indent=1) + "\n")
-        return
-    for name, values in figures.items():
-        shown = "  ".join(f"{key} {value:7.1f}" for key, value in values.items())
-        sys.stdout.write(f"{name:41} {shown}\n")
 
 
 def measure(
     address: str, page: Page, workspace: Workspace, large: str, visits: int, clicks: int
-) -> Figures:
-    """Name of what was measured -> median, 95th percentile and most, in milliseconds."""
+) -> Iterator[Figure]:
+    """What was measured, and its median, 95th percentile and most, in milliseconds."""
     page.set_default_timeout(FIRST_EPOCH_MS)
-    page.goto(address)
-    page.get_by_role("button", name="Run the demo end to end").click()
-    page.wait_for_url(re.compile(r"run="))
+    known = {path.name for path in workspace.runs.iterdir()}
+    page.goto(f"{address}/training?clone={LONG}")
+    page.get_by_role("button", name="Train fusion").click()
+    # The page names a run in its address before, too: the last one.
+    page.wait_for_url(lambda url: "run=" in url and run_of(url) not in known)
     training = page.url
+    # Detectors are trained first, and their curves are live too; then fusion, for hours.
     page.locator(CURVE).first.wait_for()
-    figures = {
-        "live curve behind its run": spread(curve_lags(page, workspace, training)),
-        **paints(address, page, large, visits, "while training"),
-        "click, while training": spread(view_changes(training, page, clicks)),
-    }
-    # In the page itself: for as long as a page is being made, the header has a "Stop" too.
-    stop = page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop").first
-    stop.click()
-    stop.wait_for(state="hidden")
-    page.get_by_role("progressbar").first.wait_for(state="hidden")
-    return {
-        **figures,
-        **paints(address, page, large, visits, "idle"),
-        "click, idle": spread(view_changes(training, page, clicks)),
-        "threshold move": spread(
-            threshold_moves(f"{address}/comparison?run={large}", page, clicks)
-        ),
-    }
+    yield "live curve of detectors, behind", spread(curve_lags(page, workspace, training))
+    while not fusion_epochs(workspace, training):
+        page.wait_for_timeout(500)
+    yield "live curve of fusion, behind", spread(curve_lags(page, workspace, training))
+    yield from paints(address, page, large, visits, "while training")
+    yield "click, while training", spread(view_changes(training, page, clicks))
+    yield "training, its page closed and open", slowdown(page, workspace, training)
+    page.goto(training)
+    stop_run(page)
+    yield from paints(address, page, large, visits, "idle")
+    yield "click, idle", spread(view_changes(training, page, clicks))
+    moves = threshold_moves(f"{address}/comparison?run={large}", page, clicks)
+    yield "threshold move", spread(moves)
 
 
 def paths(large: str) -> tuple[str, ...]:
@@ -124,7 +131,7 @@ def paths(large: str) -> tuple[str, ...]:
     return ("", "datasets", "training", f"policy?run={large}", f"comparison?run={large}", "guide")
 
 
-def paints(address: str, page: Page, large: str, visits: int, state: str) -> Figures:
+def paints(address: str, page: Page, large: str, visits: int, state: str) -> Iterator[Figure]:
     """From asking for a page, as a reload does, until its title is there."""
     taken: dict[str, list[float]] = {name: [] for name in paths(large)}
     for _ in range(visits):
@@ -133,9 +140,8 @@ def paints(address: str, page: Page, large: str, visits: int, state: str) -> Fig
             page.goto(f"{address}/{name}")
             page.locator("h1").wait_for()
             values.append(1000 * (time.monotonic() - start))
-    return {
-        f"first paint of /{name.partition('?')[0]}, {state}": spread(v) for name, v in taken.items()
-    }
+    for name, values in taken.items():
+        yield f"first paint of /{name.partition('?')[0]}, {state}", spread(values)
 
 
 def view_changes(address: str, page: Page, clicks: int) -> list[float]:
@@ -176,30 +182,74 @@ def curve_lags(page: Page, workspace: Workspace, address: str, epochs: int = 10)
     """Milliseconds from an epoch's line in the run's events until the open page shows it."""
     page.goto(address)
     page.locator(CURVE).first.wait_for()
-    run_id = address.split("run=")[1].split("&")[0]
-    events = workspace.runs / run_id / "events.jsonl"
+    events = events_of(workspace, address)
     taken: list[float] = []
     # The first look finds what was there before; only what comes from now on counts.
-    seen = shown_epochs(page)
-    deadline = time.monotonic() + FIRST_EPOCH_MS / 1000
+    seen = curve_texts(page)
+    deadline = time.monotonic() + LAGS_S
     while len(taken) < epochs and time.monotonic() < deadline:
-        now = shown_epochs(page)
-        if now > seen:
+        now = curve_texts(page)
+        if now != seen:
             written = [e["time"] for e in read_events(events)[0] if e["type"] == "metrics"]
-            if written:
-                taken.append(1000 * max(time.time() - written[-1], 0.0))
+            taken.append(1000 * max(time.time() - written[-1], 0.0))
             seen = now
         page.wait_for_timeout(30)
     return taken or [float("nan")]
 
 
-def shown_epochs(page: Page) -> int:
-    """Epochs in all curves on the page, as their text alternatives say."""
+def curve_texts(page: Page) -> list[str]:
+    """Epochs and last values of all curves on the page, as their text alternatives say."""
     texts = page.locator(CURVE).evaluate_all("all => all.map(e => e.getAttribute('aria-label'))")
-    return sum(int(re.findall(r"over (\d+) epochs", text)[0]) for text in texts)
+    return [str(text) for text in texts]
 
 
-def sessions(browser: Browser, address: str, large: str, number: int) -> Figures:
+def slowdown(page: Page, workspace: Workspace, training: str) -> dict[str, float]:
+    """Epochs of fusion training a second with its live page open, and closed, in turn."""
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(2 * TURNS):
+        opened = turn % 2 == 1
+        page.goto(training if opened else "about:blank")
+        if opened:
+            page.locator(CURVE).first.wait_for()
+        page.wait_for_timeout(2000)  # What a page costs once is not what an open one costs.
+        start = time.time()
+        page.wait_for_timeout(1000 * TURN_S)
+        times = [at for at in fusion_epochs(workspace, training) if at >= start]
+        rates[opened].append((len(times) - 1) / (times[-1] - times[0]))
+    alone, watched = (statistics.median(rates[opened]) for opened in (False, True))
+    return {
+        "closed_epochs_per_s": alone,
+        "open_epochs_per_s": watched,
+        "slower_percent": 100 * (1 - watched / alone),
+    }
+
+
+def fusion_epochs(workspace: Workspace, training: str) -> list[float]:
+    """When each epoch of fusion training was over."""
+    events = read_events(events_of(workspace, training))[0]
+    return [e["time"] for e in events if e["type"] == "metrics" and e["step"] == "fusion"]
+
+
+def events_of(workspace: Workspace, training: str) -> Path:
+    """What the run has said whose page has this address."""
+    return workspace.runs / run_of(training) / "events.jsonl"
+
+
+def run_of(address: str) -> str:
+    """The run that a page's address names."""
+    return address.split("run=")[1].split("&")[0]
+
+
+def stop_run(page: Page) -> None:
+    """Press the button of the run that the page shows, and wait until it has ended."""
+    # In the page itself: for as long as a page is being made, the header has a "Stop" too.
+    stop = page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop").first
+    stop.click()
+    stop.wait_for(state="hidden")
+    page.get_by_role("progressbar").first.wait_for(state="hidden")
+
+
+def sessions(browser: Browser, address: str, large: str, number: int) -> Iterator[Figure]:
     """So many visitors at once, each on a page of their own: how long until all see it."""
     contexts = [browser.new_context() for _ in range(number)]
     pages = [context.new_page() for context in contexts]
@@ -213,10 +263,10 @@ def sessions(browser: Browser, address: str, large: str, number: int) -> Figures
     errors = sum(page.get_by_test_id("stException").count() for page in pages)
     for context in contexts:
         context.close()
-    return {f"{number} sessions at once": {"all_ms": 1000 * seconds, "errors": float(errors)}}
+    yield f"{number} sessions at once", {"all_ms": 1000 * seconds, "errors": float(errors)}
 
 
-def memory(address: str, page: Page, large: str, visits: int) -> Figures:
+def memory(address: str, page: Page, large: str, visits: int) -> Iterator[Figure]:
     """Megabytes of the server before and after so many page visits (each is a new session)."""
     server = server_of(address)
 
@@ -229,7 +279,7 @@ def memory(address: str, page: Page, large: str, visits: int) -> Figures:
     visit(len(paths(large)) * 2)  # What is kept once for all is kept now.
     before = _megabytes(server)
     visit(visits)
-    return {f"memory over {visits} visits": {"before_mb": before, "after_mb": _megabytes(server)}}
+    yield f"memory over {visits} visits", {"before_mb": before, "after_mb": _megabytes(server)}
 
 
 def _megabytes(pid: int) -> float:

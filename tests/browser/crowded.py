@@ -1,9 +1,12 @@
 """A workspace that has been used for long: many runs, and one with a million windows."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 
 from core.cache.predictions import write_predictions
+from core.config import FusionConfig, override
 from core.workspace import Workspace
 from tests.dashboard.run_folders import SPLITS, write_run
 
@@ -11,12 +14,18 @@ RUNS = 200
 WINDOWS = 1_000_000
 LARGE = "20250101-000000-b16b"
 """Id of the run with the million windows."""
+LONG = "20250101-000001-1009"
+"""Id of a run whose settings train for hours, with some epochs a second."""
 
 
 def crowd(workspace: Workspace, runs: int = RUNS, windows: int = WINDOWS) -> str:
     """Fill a workspace; returns the id of the large run."""
     write_run(workspace, LARGE, windows=windows // len(SPLITS))
-    for number in range(runs - 1):
+    endless = {"max_epochs": 100_000, "patience": 100_000, "updates_per_epoch": 400}
+    long = override(FusionConfig(), {"training": endless})
+    folder = write_run(workspace, LONG, results=False)
+    (folder / "config.json").write_text(json.dumps(long.to_dict()))
+    for number in range(runs - 2):
         write_run(workspace, f"20250102-{number:06}-c0de", seed=number, windows=60)
     write_cache(workspace, windows)
     return LARGE
