@@ -14,6 +14,7 @@ from torch_geometric.data import Batch, Data
 
 from core.bench.asc_spellings import ASC_SPELLINGS
 from core.bench.fusion import fusion_speed, scored_windows
+from core.bench.fusion_goal import measure_fusion_goal
 from core.bench.fusion_scale import WINDOWS, measure_fusion_scale
 from core.bench.libraries import LIBRARIES
 from core.bench.plain_dqn import train_plainly
@@ -23,6 +24,7 @@ from core.bench.plain_readers import (
     read_candump_plainly,
 )
 from core.bench.scale import FRAMES, measure_scale, peak_memory_mb
+from core.cache.predictions import FusionPredictionCache
 from core.captures.formats import (
     can_train_and_test_csv,
     can_train_and_test_parquet,
@@ -67,6 +69,7 @@ def bench(
     reporter: Reporter | None = None,
     scale_frames: int = FRAMES,
     scale_windows: int = WINDOWS,
+    scores: FusionPredictionCache | None = None,
 ) -> Any:
     """Throughput of every stage, of its plain implementation, and the ratio of the two.
 
@@ -80,6 +83,7 @@ def bench(
         duration_s: seconds of generated traffic.
         scale_frames: frames of the stream to a graph store on disk.
         scale_windows: windows of a cache on disk that an agent is trained on.
+        scores: what ``fusion_goal`` is measured on; None: generated scores.
 
     Returns:
         ``frames_per_s`` (captures to graphs), ``parse_frames_per_s`` (per format),
@@ -90,7 +94,8 @@ def bench(
         of :func:`core.bench.fusion.fusion_speed`; the same
         under ``plain`` and ``ratio``; ``scale`` (:func:`core.bench.scale
         .measure_scale`); ``fusion_scale`` (:func:`core.bench.fusion_scale
-        .measure_fusion_scale`); ``device``, ``frames``, ``peak_memory_mb``.
+        .measure_fusion_scale`); ``fusion_goal`` (:func:`core.bench.fusion_goal
+        .measure_fusion_goal`); ``device``, ``frames``, ``peak_memory_mb``.
     """
     where = resolve_device(device)
     torch.set_num_threads(1)
@@ -114,6 +119,7 @@ def bench(
         **fast,
         "scale": scale,
         "fusion_scale": measure_fusion_scale(scale_windows),
+        "fusion_goal": measure_fusion_goal(scores or scored_windows(), where.type),
         "plain": plain,
         "ratio": _ratio(fast, plain),
         "peak_memory_mb": round(peak_memory_mb()),

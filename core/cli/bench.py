@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from core.config import DEVICES
@@ -29,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="windows of a cache on disk that an agent is trained on (default 3 million)",
     )
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="a prediction cache, or a table of scores, that the attainable reward is measured on "
+        "(default: generated scores)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,10 +44,12 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ConfigError: if CUDA is asked for and absent, or on too few frames.
+        ScoresError: if ``--scores`` names no scores.
     """
     from core.bench.fusion_scale import WINDOWS
     from core.bench.run import bench
     from core.bench.scale import FRAMES
+    from core.cache.predictions import FusionPredictionCache
 
     frames = FRAMES if args.frames is None else args.frames
     if frames < 1000:
@@ -47,8 +57,13 @@ def run(args: argparse.Namespace) -> None:
     windows = WINDOWS if args.windows is None else args.windows
     if windows < 1000:
         raise ConfigError(f"expected --windows of at least 1000, got {windows}")
+    scores = FusionPredictionCache.from_scores(args.scores) if args.scores else None
     measured = bench(
-        args.device, reporter=StreamReporter(), scale_frames=frames, scale_windows=windows
+        args.device,
+        reporter=StreamReporter(),
+        scale_frames=frames,
+        scale_windows=windows,
+        scores=scores,
     )
     text = json.dumps(measured, indent=1) if args.json else _table(measured)
     sys.stdout.write(text + "\n")

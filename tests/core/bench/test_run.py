@@ -53,6 +53,9 @@ def test_every_figure_has_its_plain_counterpart_and_ratio(measured: Any) -> None
     assert {"device", "frames", "peak_memory_mb", "plain", "ratio"} <= set(measured)
     assert measured["scale"]["frames"] == 20_000
     assert measured["fusion_scale"]["windows"] == 20_000
+    goal = measured["fusion_goal"]
+    assert goal["share"] == goal["reward"] / goal["attainable_reward"]
+    assert goal["attainable_reward"] <= goal["oracle_reward"]
     assert measured["device"] == "cpu"
     assert measured["frames"] == len(recording(0, 2.0))
     assert set(measured["parse_frames_per_s"]) == {

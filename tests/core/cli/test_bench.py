@@ -23,8 +23,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """Stands in for the measurement."""
     asked: list[tuple[str, int, int]] = []
 
-    def bench(device: str, reporter: Any, scale_frames: int, scale_windows: int) -> Any:
+    def bench(
+        device: str, reporter: Any, scale_frames: int, scale_windows: int, scores: Any
+    ) -> Any:
         asked.append((device, scale_frames, scale_windows))
+        assert scores is None
         reporter.progress("bench", 0.5, "half")
         return MEASURED
 
