@@ -152,7 +152,8 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """Read any two detectors' scores from a ``.csv``, ``.parquet`` or ``.arrow`` file.
 
         Columns: ``anomaly_score, gat_prob, label`` and optionally ``capture, attack, timestamp``
-        (seconds, or dates as text). Our own prediction caches can be read this way too.
+        (seconds, or dates as text), and ``score:NAME`` of further detectors. Our own prediction
+        caches can be read this way too.
 
         Raises:
             ScoresError: if the file is missing or unreadable, lacks a column, is empty, holds
@@ -177,10 +178,11 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if frame.empty:
             raise ScoresError(f"{where}: no rows; expected at least one window")
         rows = len(frame)
+        further = [name for name in map(str, frame.columns) if name.startswith(EXTRA)]
         columns: dict[str, npt.NDArray[Any]] = {
-            name: _numbers(frame[name], name, where) for name in SCORES_COLUMNS
+            name: _numbers(frame[name], name, where) for name in (*SCORES_COLUMNS, *further)
         }
-        for name in SCORES_COLUMNS:  # Here, where rows still have their numbers in the file.
+        for name in columns:  # Here, where rows still have their numbers in the file.
             _check_range(columns[name], name, where, ScoresError)
         for name in ("split", "capture", "attack"):
             columns[name] = _names(frame[name]) if name in frame else np.full(rows, "", object)
@@ -202,6 +204,8 @@ class FusionPredictionCache(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         table = pa.table(
             {f.name: pa.array(columns[f.name]).cast(f.type) for f in SCHEMA}, schema=SCHEMA
         )
+        for name in further:
+            table = table.append_column(name, pa.array(columns[name]).cast(pa.float32()))
         return cls._from_table(table, metadata, ScoresError, where)
 
     @classmethod

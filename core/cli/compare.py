@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
 def compare_all(
     out: Path, config: FusionConfig, scores: Path | None, reporter: Reporter
 ) -> dict[str, Any]:
-    """Train agent and bandit, judge by every method, write :data:`OUTPUTS` into ``out``.
+    """Train all that learn, judge by every method, write :data:`OUTPUTS` into ``out``.
 
     Args:
         scores: table of two detectors' scores; None: those of the configured data set.
@@ -89,9 +89,11 @@ def compare_all(
     # Torch and Lightning take seconds to load, which --help need not wait for.
     from core import pipeline
     from core.cache.predictions import FusionPredictionCache
-    from core.evaluation.contest import contest, contest_table
+    from core.evaluation.contest import AGENT, all_scores, contest, contest_table
     from core.evaluation.contest_plot import contest_svg
     from core.fusion.bandit import train_bandit
+    from core.fusion.ensemble import train_ensemble
+    from core.fusion.multi_head import train_multi_head
     from core.fusion.training import train_agent
 
     cache = (
@@ -105,10 +107,20 @@ def compare_all(
     tests = {n: part for n, part in cache.by_split().items() if n.startswith("test_")}
     make_folder(out)
     trained = train_agent(train, validation, config, reporter=reporter)
-    reporter.progress("bandit", 0.0)
+    reporter.progress("others", 0.0, "a bandit")
     bandit = train_bandit(train, config)
+    threshold, seed = config.evaluation.threshold, config.training.seed
+    reporter.progress("others", 0.3, "a head per kind of attack")
+    heads = train_multi_head(train, config.agent, threshold=threshold, seed=seed)
+    ensemble = None
+    if train.extra_scores:
+        reporter.progress("others", 0.6, f"{2 + len(train.extra_scores)} detectors")
+        ensemble = train_ensemble(
+            list(all_scores(train).T), train.label, config.agent, threshold=threshold, seed=seed
+        )
     reporter.progress("compare", 0.0)
-    found = contest(train, {"validation": validation, **tests}, trained.agent, bandit, config)
+    fitted = {"bandit": bandit, "multi_head": heads, AGENT: trained.agent}
+    found = contest(train, {"validation": validation, **tests}, fitted, config, ensemble)
     found |= {
         "dataset": config.data.dataset,
         "seed": config.training.seed,

@@ -1,11 +1,12 @@
 """All methods beside one another on the same windows, with what can be said of their differences.
 
-Wider than :mod:`core.evaluation.comparison`, which every run makes: fixed weights at every quarter
-and a contextual bandit are here too, and each method is tested against the agent.
+Wider than :mod:`core.evaluation.comparison`, which every run makes: fixed weights at every quarter,
+other learners of weights and further detectors are here too, and each method is tested against the
+agent.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,29 +25,52 @@ from core.evaluation.significance import compare_verdicts
 
 FIXED = (0.0, 0.25, 0.5, 0.75, 1.0)
 AGENT = "dqn"
+FITTED = ("bandit", "multi_head", AGENT)
+"""Learners of a weight per window that are compared."""
 METHODS = (
     *("vgae", "gat"),
     *(f"alpha_{alpha:.2f}" for alpha in FIXED),
-    *("best_fixed", "stacking", "bandit", AGENT, "oracle"),
+    *("best_fixed", "stacking", *FITTED, "oracle"),
 )
+"""Where there are scores of further detectors, these come before the oracle, and ``ensemble``."""
 COLUMNS = ("accuracy", "precision", "recall", "f1", "mcc", "auroc", "fpr")
+FURTHER = ("attack_recall", "reward")
+"""What is measured of a method beside :func:`core.evaluation.metrics.window_metrics`."""
+
+
+class Fused(Protocol):
+    """Fusion of more than two detectors."""
+
+    def fused(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """``[W, K]`` to ``[W]``."""
+
+
+def all_scores(cache: WindowScores) -> npt.NDArray[np.float32]:
+    """Both detectors' scores and those of further ones, ``[W, K]``."""
+    columns = (cache.anomaly_score, cache.gat_prob, *cache.extra_scores.values())
+    return np.stack([np.asarray(column, np.float32) for column in columns], axis=1)
 
 
 def contest(
     train: Scores,
     scored: Mapping[str, WindowScores],
-    agent: AlphaPolicy,
-    bandit: AlphaPolicy,
+    fitted: Mapping[str, AlphaPolicy],
     config: FusionConfig,
+    ensemble: Fused | None = None,
 ) -> dict[str, Any]:
     """Judge every window of ``scored`` (name -> windows) by every method.
 
-    What is fitted is fitted on ``train`` alone.
+    What is fitted here is fitted on ``train`` alone.
+
+    Args:
+        fitted: the learners of :data:`FITTED`.
+        ensemble: fuses :func:`all_scores`; None: there are but two detectors.
 
     Returns:
         ``threshold, best_fixed_alpha, scenarios``: name -> ``windows, attack_windows``, ``methods``
-        (method -> metrics and ``reward``, the mean per window) and ``against_dqn`` (method ->
-        how the agent differs from it); fit for JSON.
+        (method -> metrics, ``attack_recall``, the mean over kinds of attack, and ``reward``, the
+        mean per window) and ``against_dqn`` (method -> how the agent differs from it); fit for
+        JSON.
 
     Raises:
         ScoresError: if there are no training windows.
@@ -65,10 +89,13 @@ def contest(
             **{f"alpha_{a:.2f}": fused_score(anomaly, gat_prob, a) for a in FIXED},
             "best_fixed": fused_score(anomaly, gat_prob, best),
             "stacking": stacking.predict_proba(anomaly, gat_prob),
-            "bandit": fused_score(anomaly, gat_prob, bandit.alpha_of(cache)),
-            AGENT: fused_score(anomaly, gat_prob, agent.alpha_of(cache)),
-            "oracle": oracle_score(cache),
+            **{n: fused_score(anomaly, gat_prob, fitted[n].alpha_of(cache)) for n in FITTED},
         }
+        if ensemble is not None:
+            for detector, values in cache.extra_scores.items():
+                scores[detector] = np.asarray(values, np.float64)
+            scores["ensemble"] = ensemble.fused(all_scores(cache))
+        scores["oracle"] = oracle_score(cache)
         label = np.asarray(cache.label) == 1
         verdicts = {method: score >= threshold for method, score in scores.items()}
         scenarios[name] = {
@@ -76,7 +103,10 @@ def contest(
             "attack_windows": int(label.sum()),
             "methods": {
                 method: window_metrics(label, score, threshold)
-                | {"reward": mean_reward(label, verdicts[method], config)}
+                | {
+                    "attack_recall": attack_recall(cache, verdicts[method]),
+                    "reward": mean_reward(label, verdicts[method], config),
+                }
                 for method, score in scores.items()
             },
             "against_dqn": {
@@ -98,6 +128,15 @@ def mean_reward(
     return float(np.where(verdict == label, 1.0, -cost).mean())
 
 
+def attack_recall(cache: WindowScores, verdict: npt.NDArray[np.bool_]) -> float | None:
+    """Mean over kinds of attack of the share of its windows that are found; None without any."""
+    label = np.asarray(cache.label) == 1
+    if not label.any():
+        return None
+    kind, found = np.asarray(cache.attack)[label], verdict[label]
+    return float(np.mean([found[kind == one].mean() for one in np.unique(kind)]))
+
+
 def contest_table(found: Mapping[str, Any]) -> pd.DataFrame:
     """One row per scenario and method: metrics, reward, and the tests against the agent."""
     rows = []
@@ -106,7 +145,7 @@ def contest_table(found: Mapping[str, Any]) -> pd.DataFrame:
             versus = about["against_dqn"].get(method, {})
             rows.append(
                 {"scenario": scenario, "method": method}
-                | {name: measured[name] for name in (*COLUMNS, "reward")}
+                | {name: measured[name] for name in (*COLUMNS, *FURTHER)}
                 | {
                     "dqn_minus_this_f1": versus.get("difference"),
                     "mcnemar_p": versus.get("mcnemar_p"),

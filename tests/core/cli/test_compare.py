@@ -66,6 +66,38 @@ def test_all_methods_are_written_three_ways(
     assert (out / "comparison.json").read_bytes() == before
 
 
+def test_a_third_detector_is_compared_and_the_ensemble_uses_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Each kind of attack is found by one of three detectors, and by no weight of two of them.
+    rng = np.random.default_rng(0)
+    kind = rng.integers(-1, 3, 4000)
+    finds = kind[:, None] == np.arange(3)
+    scores = np.where(finds, rng.uniform(0.9, 1, (4000, 3)), rng.uniform(0, 0.3, (4000, 3)))
+    frame = pd.DataFrame(scores, columns=["anomaly_score", "gat_prob", "score:third"])
+    frame["label"] = (kind >= 0).astype(int)
+    frame["attack"] = np.array(["a", "b", "c", ""], object)[kind]
+    frame["split"] = np.repeat(["train_01", "test_01"], 2000)
+    frame["capture"] = [f"drive{row // 500}" for row in range(4000)]
+    path, out = tmp_path / "scores.csv", tmp_path / "out"
+    frame.to_csv(path, index=False)
+    assert command("--scores", path, "--out", out, "--device", "cpu", *FEW) == 0
+    assert "ensemble" in capsys.readouterr().out
+    tested = json.loads((out / "comparison.json").read_text())["scenarios"]["test_01"]
+    assert [*tested["methods"]] == [*METHODS[:-1], "third", "ensemble", "oracle"]
+    found = {name: measured["attack_recall"] for name, measured in tested["methods"].items()}
+    assert found["vgae"] == pytest.approx(1 / 3)
+    assert found["third"] == pytest.approx(1 / 3)
+    assert found["dqn"] == pytest.approx(2 / 3, abs=0.02)
+    assert found["ensemble"] > 0.99
+    assert tested["methods"]["ensemble"]["reward"] > 0.98
+
+    frame.loc[7, "score:third"] = 1.5
+    frame.to_csv(path, index=False)
+    assert command("--scores", path, "--out", tmp_path / "other") == 2
+    assert "score:third" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
