@@ -43,13 +43,18 @@ def widened(
         capture: ``[W]`` which capture each window is of; those of one capture lie together, in
             order.
     """
-    row = np.arange(len(mask))
-
-    def behind(mask: npt.NDArray[np.bool_], capture: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        last = np.maximum.accumulate(np.where(mask, row, -1))
-        return (last >= 0) & (row - last <= reach) & (capture[last] == capture)
-
-    return behind(mask, capture) | behind(mask[::-1], capture[::-1])[::-1]
+    wide, done = mask.copy(), 0
+    while done < reach:
+        # What reaches ``done`` windows, moved by one more than that at most, reaches so many more.
+        step = min(done + 1, reach - done)
+        if step >= len(mask):
+            break
+        same = capture[step:] == capture[:-step]
+        before = wide.copy()
+        wide[step:] |= before[:-step] & same
+        wide[:-step] |= before[step:] & same
+        done += step
+    return wide
 
 
 class WindowsByCount:

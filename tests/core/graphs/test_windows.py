@@ -160,6 +160,17 @@ def test_overlap_by_hand(settings: dict[str, float], overlap: int) -> None:
     assert WindowConfig(**settings).overlap == overlap  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("reach", [0, 1, 2, 3, 5, 8, 40])
+def test_a_mask_is_widened_as_looking_at_every_window_says(reach: int) -> None:
+    rng = np.random.default_rng(reach)
+    for share in (0.02, 0.1, 0.5):
+        mask = rng.random(60) < share
+        capture = np.repeat([3, 1, 2, 0], [1, 20, 30, 9])
+        near = abs(np.arange(60)[:, None] - np.arange(60)) <= reach
+        expected = (near & (capture[:, None] == capture) & mask).any(axis=1)
+        np.testing.assert_array_equal(widened(mask, capture, reach), expected)
+
+
 def test_a_mask_is_widened_within_its_capture_only() -> None:
     capture = np.array([5] * 6 + [3] * 5)
     mask = np.array([0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1], bool)
