@@ -97,8 +97,8 @@ def prepare(
     tested = [c for c in prepared if len(c.commissioning) and not c.split.startswith("train_")]
     if strangers := [c.key for c in tested if known and not c.vehicle]:
         warnings.append(
-            "of no vehicle in the training captures, by ids and timing, so that the profile comes "
-            f"from the capture's own first windows alone: {', '.join(strangers)}"
+            "No vehicle in the training captures has these ids and this timing, so that the "
+            f"profile comes from the capture's own first windows alone: {', '.join(strangers)}"
         )
     prepared += _rehearsed(captures, prepared, config.detector, workspace, reporter)
     reporter.progress("graphs", 1.0, f"{sum(len(c.store) for c in prepared)} windows")

@@ -228,7 +228,13 @@ def draw(
     _mark_best(chart, points, series)
     return {
         "animation": False,
-        "grid": {"left": 58, "right": 16, "top": 34 + 22 * (len(others) > 1), "bottom": 42},
+        "grid": {
+            "left": 58,
+            "right": 16,
+            "top": 34 + 22 * (len(others) > 1),
+            "bottom": 42,
+            "outerBoundsMode": "none",
+        },
         "legend": {"top": 0, "left": 0, "data": named},
         "tooltip": {"trigger": "axis", "valueFormatter": "%.4g"},
         "dataset": {"source": source},

@@ -8,12 +8,9 @@ from torch import nn
 
 from core.cache.predictions import FusionPredictionCache
 from core.config import FusionAgentConfig
-from core.fusion.dqn import Batch
+from core.fusion.dqn import HUBER_DELTA, Batch
 from core.fusion.q_network import QNetwork, features
 from core.fusion.reward import alpha_values, reward_matrix
-
-HUBER_DELTA = 2.0
-"""As far as rewards differ, like that of the learner that this is held against."""
 
 
 def train_plainly(

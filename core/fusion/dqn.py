@@ -40,6 +40,12 @@ class Batch(NamedTuple):
         return Batch._make(None if tensor is None else tensor[rows] for tensor in self)
 
 
+HUBER_DELTA = 2.0
+"""Scaled rewards differ by at most this. Below it the loss is quadratic, so that the network learns
+the *mean* reward of a state (what costs are about) and not something near its median; only errors
+that no reward explains are cut to their sign."""
+
+
 @dataclass
 class Learner:
     """What a gradient step changes, and its settings."""
@@ -51,10 +57,6 @@ class Learner:
     target_weights: nn.Parameter
     optimizer: torch.optim.Optimizer
     agent_cfg: FusionAgentConfig
-    huber_delta: float
-    """Rewards differ by at most this. Below it the loss is quadratic, so that the network learns
-    the *mean* reward of a state (what costs are about) and not something near its median; only
-    errors that no reward explains are cut to their sign."""
 
 
 def act(
@@ -136,7 +138,7 @@ def learn(learner: Learner, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     else:
         errors = values.gather(1, batch.actions[:, None]).squeeze(1) - (batch.rewards + future)
     # Huber: e^2 / 2 up to delta, delta * (|e| - delta / 2) beyond; its slope is e, cut to delta.
-    slope = errors.clamp(-learner.huber_delta, learner.huber_delta)
+    slope = errors.clamp(-HUBER_DELTA, HUBER_DELTA)
     weighed = slope if batch.weights is None else slope * batch.weights
     loss = torch.dot(weighed.flatten(), torch.sub(errors, slope, alpha=0.5).flatten())
     if batch.actions is not None:

@@ -29,7 +29,6 @@ def make_learner(q_network: QNetwork, agent_cfg: FusionAgentConfig) -> Learner:
         target_weights=weights,
         optimizer=torch.optim.Adam([weights], lr=agent_cfg.fusion_lr, fused=True),
         agent_cfg=agent_cfg,
-        huber_delta=2.0,
     )
 
 

@@ -170,7 +170,6 @@ class FusionLightningModule(pl.LightningModule):
                 [weights], lr=self.agent_cfg.fusion_lr, fused=True, capturable=weights.is_cuda
             ),
             agent_cfg=self.agent_cfg,
-            huber_delta=2.0,
         )
         return self.learner.optimizer
 

@@ -480,7 +480,9 @@ class TestUnusualDatasets:
         assert "the profile of start-vehicle-1 is used" in known
         (unknown,) = (w for w in results["warnings"] if f"{TEST_2}/unknown.csv: " in w)
         assert "no known vehicle has its ids" in unknown
-        assert any("of no vehicle" in w and "unknown.csv" in w for w in results["warnings"])
+        assert any(
+            "No vehicle in the training" in w and "unknown.csv" in w for w in results["warnings"]
+        )
         # What is left out of the score is as with a clean start.
         for folder in (TEST_1, TEST_2):
             assert results["scenarios"][folder]["commissioning_windows"] == 10

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from core.bench.plain_dqn import HUBER_DELTA, loss_of, train_eagerly
+from core.bench.plain_dqn import loss_of, train_eagerly
 from core.config import FusionAgentConfig
 from core.fusion import fit
 from core.fusion.cuda_graph import GraphedLearn
 from core.fusion.dqn import (
+    HUBER_DELTA,
     Batch,
     Learner,
     act,
@@ -40,7 +41,6 @@ def make_learner(online: list[float], target: list[float], **settings: object) -
         target_weights=flatten_parameters(target_network),
         optimizer=torch.optim.SGD([weights], lr=0.5),
         agent_cfg=FusionAgentConfig(**{"gamma": 0.5} | settings),
-        huber_delta=2.0,
     )
 
 
@@ -214,7 +214,6 @@ def test_the_gradient_by_hand_is_that_of_autograd(
         target_weights=weights,
         optimizer=torch.optim.SGD([weights], lr=1.0),
         agent_cfg=FusionAgentConfig(grad_clip=1e6),
-        huber_delta=HUBER_DELTA,
     )
     found, off = learn(learner, batch)
     torch.testing.assert_close(found, loss.detach())
