@@ -23,7 +23,9 @@ RANGES = {"All": 0, "Last 100": 100, "Last 20": 20}
 def run_panel(run: Run) -> None:
     """Everything about one run; redraws itself every second while the run is active."""
     every = REFRESH_S if run.active else None
-    st.fragment(_panel, run_every=every)(run.id, run.active)
+    # Once per page and not each second: listing hundreds of runs is a good part of the work.
+    others = {r.id: r for r in jobs().runs() if r.id != run.id and r.kind in CURVED}
+    st.fragment(_panel, run_every=every)(run.id, run.active, others)
 
 
 def active_runs() -> None:
@@ -62,7 +64,7 @@ def queue_text(run: Run) -> str:
     return f"waiting for its turn on {run.device}: {before} run{'s' * (before != 1)} before it"
 
 
-def _panel(run_id: str, was_active: bool) -> None:
+def _panel(run_id: str, was_active: bool, offered_runs: dict[str, Run]) -> None:
     run = jobs().get(run_id)
     if run is None:
         st.error("This run was deleted.", icon=":material/delete:")
@@ -78,7 +80,7 @@ def _panel(run_id: str, was_active: bool) -> None:
         with st.container(height=360, key="live_log_lines", autoscroll=True):
             st.text("\n".join(state.log) or "nothing said yet")
         return
-    smoothing, log_axis, last, frozen, beside = _controls(run)
+    smoothing, log_axis, last, frozen, beside = _controls(run, offered_runs)
     offered = DETECTOR_CHARTS if view == DETECTORS else FUSION_CHARTS
     frames = _frozen(run_id, state, offered) if frozen else _frames(state, offered)
     charts = [chart for chart in offered if not frames[chart.step].empty]
@@ -142,7 +144,7 @@ def _view(state: Drained) -> str:
     return str(chosen)
 
 
-def _controls(run: Run) -> tuple[float, bool, int, bool, dict[str, str]]:
+def _controls(run: Run, others: dict[str, Run]) -> tuple[float, bool, int, bool, dict[str, str]]:
     """Smoothing, log axis, epochs shown, whether curves are frozen, runs to lay over them."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         smoothing = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="live_smoothing", width=160)
@@ -157,7 +159,6 @@ def _controls(run: Run) -> tuple[float, bool, int, bool, dict[str, str]]:
         )
         if not frozen:
             st.session_state.pop("frozen", None)
-        others = {r.id: r for r in jobs().runs() if r.id != run.id and r.kind in CURVED}
         kept = [id for id in st.session_state.get("live_beside", []) if id in others]
         st.session_state["live_beside"] = kept
         beside = st.multiselect(

@@ -91,6 +91,7 @@ def compare_all(
     from core.cache.predictions import FusionPredictionCache
     from core.evaluation.contest import AGENT, all_scores, contest, contest_table
     from core.evaluation.contest_plot import contest_svg
+    from core.evaluation.scores import AlphaPolicy
     from core.fusion.bandit import train_bandit
     from core.fusion.ensemble import train_ensemble
     from core.fusion.multi_head import train_multi_head
@@ -119,7 +120,7 @@ def compare_all(
             list(all_scores(train).T), train.label, config.agent, threshold=threshold, seed=seed
         )
     reporter.progress("compare", 0.0)
-    fitted = {"bandit": bandit, "multi_head": heads, AGENT: trained.agent}
+    fitted: dict[str, AlphaPolicy] = {"bandit": bandit, "multi_head": heads, AGENT: trained.agent}
     found = contest(train, {"validation": validation, **tests}, fitted, config, ensemble)
     found |= {
         "dataset": config.data.dataset,
