@@ -13,7 +13,7 @@ from dashboard.cache_status import CHECKING, Status, status_of
 from dashboard.context import TRAINING, friendly_errors
 from dashboard.datasets import CacheFile, caches, delete_cache, describe, source_folder
 from dashboard.figures import CONFIG, DETECTOR_LINES, timeline
-from dashboard.formatting import code
+from dashboard.formatting import code, plain
 from dashboard.results import load_cache_preview, names, rows_where
 from dashboard.uploads import SPLITS, save_uploads
 
@@ -119,11 +119,12 @@ def preview(dataset: str, capture: str, workspace: Workspace) -> None:
 def upload_form(jobs: JobRegistry) -> None:
     """Files from the browser into one split of a data set."""
     limit = int(st.get_option("server.maxUploadSize")) * 1024 * 1024
-    added, refused = st.session_state.pop("uploaded", ([], []))
+    # Until the next upload: the page is made anew by itself when the new captures were looked at.
+    added, refused = st.session_state.get("uploaded", ([], []))
     for line in added:
-        st.success(f"Added {line}")
+        st.success(f"Added {plain(line)}")
     for line in refused:
-        st.error(line)
+        st.error(plain(line))
     with st.form("upload", clear_on_submit=True):
         left, right = st.columns(2)
         name = left.text_input("Data set name", placeholder="my_vehicle")

@@ -22,8 +22,8 @@ PER_ROW = 3
 """Confusion matrices side by side."""
 CELL = (("tn", 0, 0), ("fp", 1, 0), ("fn", 0, 1), ("tp", 1, 1))
 """Cell of a matrix, its column (called an attack) and row (attacked)."""
-WRONG = {"fp": "false alarms", "fn": "missed"}
-RIGHT = {"tp": "hits", "tn": "right, benign"}
+WRONG = {"fp": "false<br>alarms", "fn": "missed"}
+RIGHT = {"tp": "hits", "tn": "right,<br>benign"}
 CURVES_PX, MATRICES_PX, SLIDER_PX = 330, 270, 90
 
 
@@ -242,8 +242,10 @@ def _rates_text(number: int, found: Mapping[str, npt.NDArray[Any]], i: int) -> d
         "y": [1.85],
         "xaxis": f"x{number + 3}",
         "yaxis": f"y{number + 3}",
-        "text": [f"F1 {f1}, recall {recall}<br>false alarm rate {fpr}"],
-        "textfont": {"size": 11},
+        "text": [f"F1 {f1}<br>recall {recall}<br>false alarms {fpr}"],
+        # On a narrow page wider than the matrix below it.
+        "cliponaxis": False,
+        "textfont": {"size": 10},
         "hoverinfo": "skip",
         "showlegend": False,
     }

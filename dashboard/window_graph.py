@@ -43,6 +43,8 @@ def graph_option(frames: FrameTable) -> dict[str, Any]:
                 "roam": True,
                 "top": 80,
                 "bottom": 70,
+                "left": 60,
+                "right": 60,
                 "categories": [
                     {"name": "id", "itemStyle": {"color": NODE}},
                     {
