@@ -86,7 +86,7 @@ def test_odd_names_are_words_and_files_cut_short_are_refused(
     # Nothing leaves the folder, nothing half is left in it.
     assert kept(workspace) == {"Kia's drive 🚗 – süd.log", "up.log"}
     page.goto(f"{server}/datasets?dataset=mine")
-    expect(page.get_by_text("Kia's drive 🚗 – süd.log").first).to_be_visible(timeout=MS)
+    expect(page.get_by_text("Kia's drive 🚗 – süd.log").first).to_be_attached(timeout=MS)
     assert page.get_by_test_id("stException").count() == 0
 
 
