@@ -43,9 +43,11 @@ def run_table(runs: Sequence[Run], workspace: Workspace) -> pd.DataFrame:
     """One row per run with results: data set, protocol, settings that differ, outcomes."""
     rows = []
     for run in runs:
-        figures = figures_of(workspace.runs / run.id)
         config = run.params.get("config")
-        if figures["f1"] is None or not isinstance(config, dict):
+        if not isinstance(config, dict):
+            continue
+        figures = figures_of(workspace.runs / run.id)
+        if figures["f1"] is None:
             continue
         settings = dict(flat_settings(config))
         rows.append(settings | {OUTCOMES[name]: figures[name] for name in OUTCOMES})
