@@ -20,7 +20,7 @@ from core.evaluation.baselines import (
     oracle_score,
 )
 from core.evaluation.metrics import window_metrics
-from core.evaluation.scores import AlphaPolicy, Scores, WindowScores
+from core.evaluation.scores import EXTRA, AlphaPolicy, Scores, WindowScores
 from core.evaluation.significance import compare_verdicts
 
 FIXED = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -32,7 +32,8 @@ METHODS = (
     *(f"alpha_{alpha:.2f}" for alpha in FIXED),
     *("best_fixed", "stacking", *FITTED, "oracle"),
 )
-"""Where there are scores of further detectors, these come before the oracle, and ``ensemble``."""
+"""Where there are scores of further detectors, these (``score:NAME``) come before the oracle, and
+``ensemble``."""
 COLUMNS = ("accuracy", "precision", "recall", "f1", "mcc", "auroc", "fpr")
 FURTHER = ("attack_recall", "reward")
 """What is measured of a method beside :func:`core.evaluation.metrics.window_metrics`."""
@@ -93,7 +94,7 @@ def contest(
         }
         if ensemble is not None:
             for detector, values in cache.extra_scores.items():
-                scores[detector] = np.asarray(values, np.float64)
+                scores[f"{EXTRA}{detector}"] = np.asarray(values, np.float64)
             scores["ensemble"] = ensemble.fused(all_scores(cache))
         scores["oracle"] = oracle_score(cache)
         label = np.asarray(cache.label) == 1

@@ -84,10 +84,10 @@ def test_a_third_detector_is_compared_and_the_ensemble_uses_it(
     assert command("--scores", path, "--out", out, "--device", "cpu", *FEW) == 0
     assert "ensemble" in capsys.readouterr().out
     tested = json.loads((out / "comparison.json").read_text())["scenarios"]["test_01"]
-    assert [*tested["methods"]] == [*METHODS[:-1], "third", "ensemble", "oracle"]
+    assert [*tested["methods"]] == [*METHODS[:-1], "score:third", "ensemble", "oracle"]
     found = {name: measured["attack_recall"] for name, measured in tested["methods"].items()}
     assert found["vgae"] == pytest.approx(1 / 3)
-    assert found["third"] == pytest.approx(1 / 3)
+    assert found["score:third"] == pytest.approx(1 / 3)
     assert found["dqn"] == pytest.approx(2 / 3, abs=0.02)
     assert found["ensemble"] > 0.99
     assert tested["methods"]["ensemble"]["reward"] > 0.98
