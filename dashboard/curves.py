@@ -117,6 +117,8 @@ class Drained:
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     metrics: int = 0
     """Points taken so far."""
+    complete: bool = False
+    """Whether the run had ended when it was read last: there is no more to come."""
     _frames: dict[str, tuple[int, pd.DataFrame]] = field(default_factory=dict)
 
     def take(self, events: list[Event]) -> None:

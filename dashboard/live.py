@@ -34,14 +34,16 @@ def active_runs() -> None:
     st.fragment(_active_runs, run_every=REFRESH_S if running else None)(running)
 
 
-def drained(run_id: str) -> Drained:
-    """What this session knows of a run, brought up to date."""
+def drained(run_id: str, ended: bool = False) -> Drained:
+    """What this session knows of a run, brought up to date; one that has ended is read once."""
     kept: dict[str, Drained] = st.session_state.setdefault("drained", {})
     state = kept.pop(run_id, None) or Drained()
     kept[run_id] = state
     for old in list(kept)[:-SESSION_RUNS]:
         del kept[old]
-    state.take(jobs().events(run_id, after=state.seq))
+    if not state.complete:
+        state.take(jobs().events(run_id, after=state.seq))
+        state.complete = ended
     return state
 
 
@@ -88,7 +90,10 @@ def _panel(run_id: str, was_active: bool, offered_runs: dict[str, Run]) -> None:
         waits = "Curves appear with the first epoch." if run.active else "No curves were recorded."
         st.info(waits, icon=":material/show_chart:")
         return
-    others = {label: _frames(drained(id), offered) for id, label in beside.items()}
+    others = {
+        label: _frames(drained(id, ended=not offered_runs[id].active), offered)
+        for id, label in beside.items()
+    }
     with st.grid(2, min_column_width=330):
         for chart in charts:
             with st.container():

@@ -7,7 +7,7 @@ import pytest
 
 from core.config import create_fusion_config
 from core.jobs.notes import Notes, read_notes, write_notes
-from core.jobs.registry import registry
+from core.jobs.registry import JobRegistry, registry
 from core.jobs.run import INTERRUPTED, QUEUED, load_manifest, save_manifest
 from dashboard.live import queue_text
 from tests.dashboard.run_folders import RUN_ID, write_run
@@ -90,6 +90,23 @@ def test_other_runs_lie_over_the_curves(open_page, workspace):
     app.multiselect(key="live_beside").select(OTHER).run()
     assert not app.exception
     assert app.multiselect(key="live_beside").value == [OTHER]
+
+
+def test_a_run_that_has_ended_is_read_once(open_page, workspace, monkeypatch):
+    write_run(workspace)
+    write_run(workspace, OTHER)
+    read, events = [], JobRegistry.events
+
+    def noting(jobs, run_id, after=0):
+        read.append(run_id)
+        return events(jobs, run_id, after)
+
+    monkeypatch.setattr(JobRegistry, "events", noting)
+    app = open_page("training", run=RUN_ID)
+    app.multiselect(key="live_beside").select(OTHER).run()
+    app.run()
+    assert not app.exception
+    assert read.count(OTHER) == 1
 
 
 def test_tags_and_notes_are_shown_and_searched(open_page, workspace):
