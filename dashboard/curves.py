@@ -112,11 +112,9 @@ class Drained:
     """What this session has read of one run so far."""
 
     seq: int = 0
-    points: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Step -> metrics in the order they came."""
+    columns: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Step -> metric, or ``x`` for the epoch from 1, -> values in the order they came."""
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
-    metrics: int = 0
-    """Points taken so far."""
     complete: bool = False
     """Whether the run had ended when it was read last: there is no more to come."""
     _frames: dict[str, tuple[int, pd.DataFrame]] = field(default_factory=dict)
@@ -128,11 +126,7 @@ class Drained:
                 continue
             self.seq = event["seq"]
             if event["type"] == "metrics":
-                points = self.points.setdefault(event["step"], [])
-                points.append(event["values"])
-                self.metrics += 1
-                if len(points) > MAX_POINTS:
-                    del points[1:-1:2]
+                _append(self.columns.setdefault(event["step"], {}), event["values"])
             elif event["type"] == "log":
                 self.log.append(event["message"])
             elif event["type"] == "state":
@@ -142,28 +136,44 @@ class Drained:
         """All points of a step and of its parts: epochs from 1 in ``x``, then the metrics.
 
         A metric of a part (``gat fold 2``, say) has the part in its column: ``val_loss fold 2``.
-        Made anew only when there are new points; do not change it.
+        Made anew only when there is something new; do not change it.
         """
         made, frame = self._frames.get(step, (-1, pd.DataFrame()))
-        if made == self.metrics:
+        if made == self.seq:
             return frame
-        columns: dict[str, dict[float, float]] = {}
-        for name, points in self.points.items():
-            if name != step and not name.startswith(f"{step} "):
-                continue
-            part = name.removeprefix(step)
-            first = points[0].get("epoch", 0)
-            for i, values in enumerate(points):
-                x = values.get("epoch", i) - first + 1
-                for metric, value in values.items():
-                    if metric != "epoch":
-                        column = columns.setdefault(metric + part, {})
-                        column[x] = math.nan if value is None else value
-        epochs = sorted(set().union(*columns.values()))
-        lists = {name: [c.get(x, math.nan) for x in epochs] for name, c in columns.items()}
-        frame = pd.DataFrame({"x": epochs, **lists} if epochs else {}, dtype=float)
-        self._frames[step] = (self.metrics, frame)
+        parts = {
+            name.removeprefix(step): columns
+            for name, columns in self.columns.items()
+            if name == step or name.startswith(f"{step} ")
+        }
+        # An epoch told twice, before and after a run went on, counts as it was told last.
+        frames = [
+            pd.DataFrame(columns, dtype=float)
+            .drop(columns="epoch")
+            .drop_duplicates("x", keep="last")
+            .set_index("x")
+            .add_suffix(part)
+            for part, columns in parts.items()
+        ]
+        if frames:
+            frame = pd.concat(frames, axis=1).sort_index().rename_axis("x").reset_index()
+        self._frames[step] = (self.seq, frame)
         return frame
+
+
+def _append(columns: dict[str, list[float]], values: Mapping[str, Any]) -> None:
+    """One more point; where there are too many, every second one is dropped."""
+    known = len(columns.setdefault("x", []))
+    epoch = values.get("epoch", known)
+    # What the first epoch was called, so that epochs count from 1.
+    first = epoch if not known else columns["epoch"][0]
+    point = {**values, "epoch": epoch, "x": epoch - first + 1}
+    for name in dict.fromkeys([*columns, *point]):
+        value = point.get(name)
+        column = columns.setdefault(name, [math.nan] * known)
+        column.append(math.nan if value is None else value)
+        if known >= MAX_POINTS:
+            del column[1:-1:2]
 
 
 def draw(
@@ -173,6 +183,7 @@ def draw(
     log_axis: bool,
     beside: Mapping[str, pd.DataFrame] | None = None,
     last: int = 0,
+    most: int = 0,
 ) -> dict[str, Any]:
     """ECharts option of one chart.
 
@@ -180,6 +191,8 @@ def draw(
         points: :meth:`Drained.frame` of the chart's step.
         beside: name -> the same of other runs; the chart's main metric of each is drawn too.
         last: show so many epochs at the end only; 0: all.
+        most: draw so many epochs at most, evenly spaced, and the best and the last one in any
+            case; 0: all.
         smoothing: weight of the past in an exponential moving average, 0 (none) to below 1; the
             raw values stay visible, faint.
         log_axis: draw the y axis logarithmically where the chart can be.
@@ -228,6 +241,7 @@ def draw(
         series.append(_line({"color": color, "showSymbol": False}, name, column, dashed=True))
         named.append(name)
     _mark_best(chart, points, series)
+    source = thinned(source, most, _best_row(chart, source))
     return {
         "animation": False,
         "grid": {
@@ -261,13 +275,32 @@ def draw(
     }
 
 
+def thinned(points: pd.DataFrame, most: int, keep: int | None = None) -> pd.DataFrame:
+    """Every second row, or fourth, or eighth..., so that hardly more than ``most`` are left.
+
+    By powers of two, so that a row that was drawn stays until half of all are dropped: curves that
+    grow do not shimmer. The last row stays, and the one to ``keep``.
+    """
+    if not most or len(points) <= most:
+        return points
+    step = 2 ** math.ceil(math.log2(len(points) / most))
+    chosen = {*range(0, len(points), step), len(points) - 1}
+    return points.iloc[sorted(chosen if keep is None else chosen | {keep})]
+
+
 def best_so_far(chart: Chart, points: pd.DataFrame) -> str:
     """``best 0.997 at epoch 12`` of the chart's marked metric, or an empty string."""
-    if not chart.best or chart.best not in points or points[chart.best].notna().sum() == 0:
+    row = _best_row(chart, points)
+    if row is None:
         return ""
-    values = points[chart.best]
-    row = int(np.nanargmax(values))
-    return f"best {values.iloc[row]:.4f} at epoch {points['x'].iloc[row]:.0f}"
+    return f"best {points[chart.best].iloc[row]:.4f} at epoch {points['x'].iloc[row]:.0f}"
+
+
+def _best_row(chart: Chart, points: pd.DataFrame) -> int | None:
+    """Where the chart's marked metric is highest; None where it has no value."""
+    if not chart.best or chart.best not in points or not points[chart.best].notna().any():
+        return None
+    return int(np.nanargmax(points[chart.best]))
 
 
 def _axis_name(name: str) -> dict[str, Any]:
@@ -276,9 +309,9 @@ def _axis_name(name: str) -> dict[str, Any]:
 
 def _mark_best(chart: Chart, points: pd.DataFrame, series: list[dict[str, Any]]) -> None:
     """A ring around the best value of the chart's marked metric."""
-    if not chart.best or chart.best not in points or not points[chart.best].notna().any():
+    row = _best_row(chart, points)
+    if row is None:
         return
-    row = int(np.nanargmax(points[chart.best]))
     place = [float(points["x"].iloc[row]), float(points[chart.best].iloc[row])]
     for line in series:
         if line.get("encode", {}).get("y") == chart.best:

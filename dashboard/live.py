@@ -16,6 +16,9 @@ MOST_BESIDE = 4
 """Other runs laid over the curves."""
 
 FOLLOW, DETECTORS, FUSION, LOG = "Follow the run", "Detectors", "Fusion", "Log"
+LIVE_POINTS = 300
+"""Epochs of a curve drawn anew each second, hardly more than a chart has pixels for; all of them
+once the curves stand still."""
 RANGES = {"All": 0, "Last 100": 100, "Last 20": 20}
 """Epochs shown."""
 
@@ -94,11 +97,12 @@ def _panel(run_id: str, was_active: bool, offered_runs: dict[str, Run]) -> None:
         label: _frames(drained(id, ended=not offered_runs[id].active), offered)
         for id, label in beside.items()
     }
+    most = LIVE_POINTS if run.active and not frozen else 0
     with st.grid(2, min_column_width=330):
         for chart in charts:
             with st.container():
                 overlay = {label: parts[chart.step] for label, parts in others.items()}
-                _chart(chart, frames[chart.step], smoothing, log_axis, overlay, last)
+                _chart(chart, frames[chart.step], smoothing, log_axis, overlay, last, most)
 
 
 def _frames(state: Drained, charts: tuple[Chart, ...]) -> dict[str, pd.DataFrame]:
@@ -145,7 +149,7 @@ def _view(state: Drained) -> str:
         key="live_view",
     )
     if chosen in (None, FOLLOW):
-        return FUSION if "fusion" in state.points else DETECTORS
+        return FUSION if "fusion" in state.columns else DETECTORS
     return str(chosen)
 
 
@@ -190,6 +194,7 @@ def _chart(
     log_axis: bool,
     beside: dict[str, pd.DataFrame],
     last: int,
+    most: int,
 ) -> None:
     best = best_so_far(chart, points)
     st.markdown(f"**{chart.title}**" + (f" :gray[{best}]" if best else ""))
@@ -198,7 +203,7 @@ def _chart(
         for metric, (name, _) in chart.lines.items()
     }
     st.echarts_chart(
-        draw(chart, points, smoothing, log_axis, beside, last),
+        draw(chart, points, smoothing, log_axis, beside, last, most),
         key=f"chart-{chart.step}-{chart.title}",
         height=260,
         alt=f"{chart.title} over {len(points)} epochs; last: "

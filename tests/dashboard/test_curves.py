@@ -43,7 +43,8 @@ def test_memory_of_a_session_is_bounded():
     state = Drained()
     state.take([metrics(i + 1, "fusion", epoch=i, train_loss=0.0) for i in range(3 * MAX_POINTS)])
     state.take([{"seq": 10**6 + i, "type": "log", "message": "x"} for i in range(1000)])
-    assert len(state.points["fusion"]) <= MAX_POINTS
+    assert len(state.frame("fusion")) <= MAX_POINTS
+    assert state.frame("fusion")["x"].iloc[0] == 1
     assert state.frame("fusion")["x"].iloc[-1] == 3 * MAX_POINTS
     assert len(state.log) == LOG_LINES
 
@@ -84,6 +85,38 @@ def test_alpha_is_drawn_with_a_band_of_its_spread():
     source = draw(chart, state.frame("fusion"), 0.0, False)["dataset"]["source"]
     assert source["low"][0] == pytest.approx(0.7)
     assert source["low"][0] + source["width"][0] == pytest.approx(1.0)
+
+
+def test_an_epoch_told_again_by_a_run_that_went_on_counts_as_told_last():
+    state = Drained()
+    values = [(4, 0.1), (5, 0.2), (5, 0.3), (6, 0.4)]
+    state.take([metrics(i + 1, "fusion", epoch=e, val_f1=v) for i, (e, v) in enumerate(values)])
+    assert list(state.frame("fusion")["x"]) == [1, 2, 3]
+    assert list(state.frame("fusion")["val_f1"]) == [0.1, 0.3, 0.4]
+
+
+def test_metrics_that_come_later_or_stay_away_are_gaps():
+    state = Drained()
+    state.take([metrics(1, "gat", epoch=0, train_loss=1.0)])
+    state.take([metrics(2, "gat", epoch=1, val_f1=0.5), metrics(3, "gat", epoch=2, train_loss=2.0)])
+    frame = state.frame("gat")
+    assert set(frame.columns) == {"x", "train_loss", "val_f1"}
+    np.testing.assert_array_equal(frame["train_loss"], [1.0, np.nan, 2.0])
+    np.testing.assert_array_equal(frame["val_f1"], [np.nan, 0.5, np.nan])
+
+
+def test_of_a_long_run_some_epochs_are_drawn_while_it_lasts_the_best_and_the_last_among_them():
+    state = Drained()
+    chart = FUSION_CHARTS[1]
+    for epochs in (1001, 1100):
+        values = [1.0 if i == 333 else 0.5 for i in range(epochs)]
+        state.take([metrics(i + 1, "fusion", epoch=i, val_f1=v) for i, v in enumerate(values)])
+        source = draw(chart, state.frame("fusion"), 0.0, False, most=300)["dataset"]["source"]
+        # Every fourth, which those drawn before are among, and two more.
+        assert list(source["x"]) == sorted({*range(1, epochs + 1, 4), 334, epochs})
+        assert source["val_f1"].max() == 1.0
+    whole = draw(chart, state.frame("fusion"), 0.0, False)["dataset"]["source"]
+    assert len(whole) == 1100
 
 
 def test_options_without_their_data_are_plain_json():
