@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import norm
@@ -28,6 +29,12 @@ LENIENT_QUANTILE, STRICT_QUANTILE = 0.99, 0.999
 MARGIN = 1.15
 """Factor on the highest threshold: another vehicle, on another drive, departs somewhat more. Chosen
 by the F1 on cross-fitted windows of training captures."""
+LOWER_QUANTILES = (0.1, 0.25)
+"""Of the windows before a window: they are clean ones even where most are under attack."""
+PASSED_WINDOWS = 10
+"""After so many, the windows before say half of where the center lies."""
+HIGHEST_SHIFT = 3.0
+"""Spreads that they can raise it by."""
 FEW_WINDOWS = 20
 """A stage with fewer clean windows than this has no threshold of its own."""
 
@@ -37,6 +44,28 @@ def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
     center = np.median(values, axis=0)
     spread = 1.4826 * np.median(np.abs(values - center), axis=0)
     return center, spread + SPREAD_FLOOR
+
+
+def passed_center(values: Floats, center: float, spread: float) -> Floats:
+    """``[G]`` center of clean windows of a capture, as far as those before each window tell.
+
+    The lower two quantiles of what came before, clean or not, are clean windows' unless three
+    quarters of it were under attack; from these the median of a normal distribution follows. It
+    takes the place of ``center`` as windows come in, and lies above it by :data:`HIGHEST_SHIFT`
+    spreads at most: a capture that is attacked from its first window on does not pass for clean.
+
+    Args:
+        values: ``[G]`` of a capture's windows in a row.
+        center, spread: of clean windows elsewhere.
+    """
+    before = pd.Series(values).expanding()
+    # Shifted by one window: a window is never its own reference. The first has none.
+    low, high = (before.quantile(q).shift(1).fillna(center).to_numpy() for q in LOWER_QUANTILES)
+    below, above = -norm.ppf(np.array(LOWER_QUANTILES))
+    median = high + (high - low) * above / (below - above)
+    shift = np.minimum(median - center, HIGHEST_SHIFT * spread)
+    passed = np.arange(len(values))
+    return center + shift * passed / (passed + PASSED_WINDOWS)
 
 
 def usual_spread(departures: Floats) -> Floats:
@@ -118,7 +147,9 @@ class Logistic(NamedTuple):
         return expit(self.slope * (departure - self.border))
 
 
-def fit_logistic(departure: Floats, label: npt.NDArray[np.uint8]) -> Logistic:
+def fit_logistic(
+    departure: Floats, label: npt.NDArray[np.uint8], profiled: bool = True
+) -> Logistic:
     r"""Attack probability as a function of the departure, from windows not trained on.
 
     Platt's scaling (1999), with one addition: a classifier is blind to some kinds of attack that it
@@ -126,17 +157,26 @@ def fit_logistic(departure: Floats, label: npt.NDArray[np.uint8]) -> Logistic:
     pull the border into the clean windows. So an attacked window may also be one that looks clean:
     :math:`P(y = 1) = \beta + (1 - \beta) \sigma(a (z - t))`, and :math:`\beta` is left out of the
     result. Weak priors keep what the data do not tell within bounds (scores that separate perfectly
-    have no largest likelihood), and the border is not below the highest threshold that
-    :func:`clean_thresholds` knows.
+    have no largest likelihood).
+
+    With a profile the anomaly score finds what a sure classifier misses: the border is not below
+    the highest threshold that :func:`clean_thresholds` knows. Without one the anomaly score finds
+    little where traffic is mixed, and the border is half way, on a logarithmic scale, between the
+    lowest and the highest threshold. (On real captures of several kinds of drive the highest one
+    lay beyond most attacks, which a border half way found; among captures of one kind it made no
+    difference.)
 
     Args:
         departure: ``[G]`` of clean and attacked windows.
         label: ``[G]`` 1 where attacked.
+        profiled: whether departures are from the profile of a vehicle.
     """
     attacked = label > 0
-    _, strict = _bounds(departure[~attacked])
+    lenient, strict = _bounds(departure[~attacked])
     slope, border = _most_likely(departure, attacked, strict)
-    return Logistic(slope, max(border, strict))
+    if profiled:
+        return Logistic(slope, max(border, strict))
+    return Logistic(slope, float(np.sqrt(max(lenient, SPREAD_FLOOR) * max(strict, SPREAD_FLOOR))))
 
 
 def _most_likely(

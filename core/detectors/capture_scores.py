@@ -14,6 +14,7 @@ from core.detectors.calibration import (
     center_and_spread,
     deviation,
     expected_spread,
+    passed_center,
     stage,
 )
 from core.detectors.gat import GAT
@@ -118,10 +119,23 @@ def departure_of(
         usual: taken instead of the GAT's own usual spread.
     """
     assert evidence.log_odds is not None
-    own = numbers_of(gat.odds_center)[None], numbers_of(gat.odds_spread)[None]
-    center, spread = normal_of(evidence.log_odds[:, None], capture, own)
-    usual = numbers_of(gat.odds_usual)[None] if usual is None else usual
+    center, spread = normal_odds(gat, capture, evidence.log_odds)
+    usual = numbers_of(gat.odds_usual) if usual is None else usual
     return (evidence.log_odds - center) / expected_spread(spread, usual)
+
+
+def normal_odds(
+    gat: GAT, capture: PreparedCapture, log_odds: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Center (``[G]`` or one for all) and spread of the log-odds ``[G]`` of clean windows.
+
+    Those of the capture's reference windows; where there are none, the network's of its training,
+    the center moved to where the windows before each one seem to lie.
+    """
+    if len(capture.reference):
+        return center_and_spread(log_odds[capture.reference])
+    center, spread = numbers_of(gat.odds_center), numbers_of(gat.odds_spread)
+    return passed_center(log_odds, float(center), float(spread)), spread
 
 
 def _probability(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> npt.NDArray[np.float64]:

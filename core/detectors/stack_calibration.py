@@ -13,6 +13,7 @@ from core.detectors.capture_scores import (
     Evidence,
     departure_of,
     deviation_of,
+    normal_odds,
     normal_of,
     numbers_of,
 )
@@ -87,19 +88,19 @@ def calibrate_gat(gat: GAT, preferred: Sequence[Unseen], everything: Sequence[Un
     for part in judged:
         assert part.detectors.gat is not None
         assert part.evidence.log_odds is not None
-        model = part.detectors.gat
-        own = numbers_of(model.odds_center)[None], numbers_of(model.odds_spread)[None]
-        center, _ = normal_of(part.evidence.log_odds[:, None], part.capture, own)
-        above.append(part.evidence.log_odds[part.clean] - center)
-    usual = usual_spread(np.concatenate(above)[:, None])
+        odds = part.evidence.log_odds
+        center, _ = normal_odds(part.detectors.gat, part.capture, odds)
+        above.append((odds - center)[part.clean])
+    usual = usual_spread(np.concatenate(above))
     departures = []
     for part in judged:
         assert part.detectors.gat is not None
         departure = departure_of(part.detectors.gat, part.capture, part.evidence, usual)
         departures.append(departure[part.rows])
     label = np.concatenate([part.label for part in judged])
-    slope, border = fit_logistic(np.concatenate(departures), label)
-    set_buffer(gat.odds_usual, usual[0])
+    profiled = any(len(part.capture.reference) for part in judged)
+    slope, border = fit_logistic(np.concatenate(departures), label, profiled)
+    set_buffer(gat.odds_usual, usual)
     set_buffer(gat.slope, slope)
     set_buffer(gat.border, border)
     gat.calibrated.fill_(True)

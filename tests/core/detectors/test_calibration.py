@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from core.detectors.calibration import (
+    HIGHEST_SHIFT,
     MARGIN,
     Logistic,
     anomaly_score,
@@ -13,6 +14,7 @@ from core.detectors.calibration import (
     deviation,
     expected_spread,
     fit_logistic,
+    passed_center,
     stage,
     usual_spread,
 )
@@ -85,6 +87,43 @@ def test_the_usual_spread_is_that_of_a_normal_tail() -> None:
     departures = rng.normal(0.0, [1.0, 3.0, 0.0], (100_000, 3))
     np.testing.assert_allclose(usual_spread(departures), [1.0, 3.0, 0.05], rtol=0.03)
     np.testing.assert_allclose(expected_spread(np.array([4.0]), np.array([9.0])), [6.0])
+
+
+def test_the_center_of_windows_before_by_hand() -> None:
+    """Against a plain loop; the first window has nothing before it, the second one window."""
+    values = np.random.default_rng(3).normal(1.0, 2.0, 30)
+    found = passed_center(values, center=-1.0, spread=5.0)
+    assert found[0] == -1.0
+    assert found[1] == pytest.approx(-1.0 + (values[0] + 1.0) / 11)
+    for i in range(2, 30):
+        tenth, quarter = np.quantile(values[:i], [0.1, 0.25])
+        # Of a normal distribution the 10 % quantile lies 1.2816, the 25 % one .6745 spreads low.
+        median = quarter + 0.6745 * (quarter - tenth) / (1.2816 - 0.6745)
+        assert found[i] == pytest.approx(-1.0 + (median + 1.0) * i / (i + 10), abs=1e-3)
+
+
+def test_the_center_of_windows_before_stays_with_clean_ones_while_most_are_attacked() -> None:
+    rng = np.random.default_rng(0)
+    clean, attacked = rng.normal(2.0, 0.5, 2000), rng.normal(30.0, 1.0, 2000)
+    mixed = np.where(rng.random(2000) < 0.6, attacked, clean)
+    found = passed_center(mixed, center=0.0, spread=1.0)
+    assert abs(found[-500:] - 2.0).max() < 1.0  # Two spreads, where attacks lie at 56.
+    # Attacked from the first window on, it rises no further than other captures allow.
+    assert passed_center(attacked, 0.0, 1.0).max() <= HIGHEST_SHIFT
+    # And no window changes what was said of those before it.
+    np.testing.assert_array_equal(passed_center(mixed[:100], 0.0, 1.0), found[:100])
+
+
+def test_without_a_profile_the_border_lies_half_way_to_the_highest() -> None:
+    departure, label = drawn(1.5, 0.0, 0.0)
+    low, high = np.quantile(departure[label == 0], [0.99, 0.999]) * [1, MARGIN]
+    found = fit_logistic(departure, label, profiled=False)
+    assert low < found.border < high
+    assert found.border**2 == pytest.approx(low * high)
+    assert found.slope == fit_logistic(departure, label).slope
+    # Clean windows that never depart: a border there is all the same.
+    nothing = fit_logistic(np.repeat([0.0, 9.0], 50), np.repeat([0, 1], 50), profiled=False)
+    assert nothing.probability(np.zeros(1)) < 0.5
 
 
 def test_probability_does_not_overflow() -> None:
