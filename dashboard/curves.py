@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from core.jobs.events import Event
 from dashboard.palette import METHODS
@@ -23,6 +25,8 @@ LOG_LINES = 200
 BESIDE = tuple(METHODS[name].color for name in ("fixed_alpha", "stacking", "gat", "oracle", "vgae"))
 """Colours of other runs, in turn."""
 BEST = "#d1561f"
+
+Floats = npt.NDArray[np.float64]
 
 TRAIN, VALIDATION, EXTRA = METHODS["vgae"].color, METHODS["fusion"].color, METHODS["gat"].color
 
@@ -199,49 +203,53 @@ def draw(
     """
     log_axis = log_axis and chart.can_log
     if last:
-        points = points[points["x"] > points["x"].max() - last]
-    data: dict[str, pd.Series] = {"x": points["x"]}
+        points = points.iloc[drawn(points["x"].to_numpy(), last)]
+    best = _best_row(chart, points)
+    mark = None if best is None else _mark(chart, points, best)
+    values = {name: points[name].to_numpy() for name in points.columns}
+    data: dict[str, Floats] = {"x": values["x"]}
     series: list[dict[str, Any]] = []
     for metric, (name, color) in chart.lines.items():
-        for column in points.columns:
+        for column, raw in values.items():
             part = column.removeprefix(metric)
             if not column.startswith(metric) or (part and not part.startswith(" ")):
                 continue
-            raw = points[column]
-            data[column] = raw.where(raw > 0) if log_axis else raw
-            style = {"color": color, "showSymbol": int(raw.notna().sum()) < 2}
+            known = np.isfinite(raw)
+            data[column] = np.where(known & (raw > 0), raw, np.nan) if log_axis else raw
+            style = {"color": color, "showSymbol": int(known.sum()) < 2}
+            marked = {"markPoint": mark} if mark and column == chart.best else {}
             if smoothing > 0 and not part:
                 smooth = f"{column} smooth"
-                data[smooth] = data[column].ewm(alpha=1 - smoothing).mean().where(raw.notna())
+                mean = pd.Series(data[column]).ewm(alpha=1 - smoothing).mean().to_numpy()
+                data[smooth] = np.where(known, mean, np.nan)
                 series.append(_line(style, name, smooth))
-                series.append(_line(style, f"{name}, raw", column, opacity=0.25))
+                series.append(_line(style, f"{name}, raw", column, opacity=0.25) | marked)
             else:
-                series.append(_line(style, name + part, column, opacity=0.3 if part else 1.0))
-    if chart.band and set(chart.band) <= set(points.columns):
-        mean, spread = (points[column] for column in chart.band)
-        data["low"] = (mean - spread).clip(0, 1)
-        data["width"] = (mean + spread).clip(0, 1) - data["low"]
+                opacity = 0.3 if part else 1.0
+                series.append(_line(style, name + part, column, opacity=opacity) | marked)
+    if chart.band and set(chart.band) <= set(values):
+        mean, spread = (values[column] for column in chart.band)
+        data["low"] = np.clip(mean - spread, 0, 1)
+        data["width"] = np.clip(mean + spread, 0, 1) - data["low"]
         hidden = {"type": "line", "stack": "band", "symbol": "none", "lineStyle": {"opacity": 0}}
         shade = {"areaStyle": {"opacity": 0.2}, "color": EXTRA, "tooltip": {"show": False}}
         series.append({**hidden, "name": "low", "encode": {"x": "x", "y": "low"}})
         series.append({**hidden, **shade, "name": "± std", "encode": {"x": "x", "y": "width"}})
+    rows = drawn(values["x"], 0, most, best)
+    source = pd.DataFrame({name: column[rows] for name, column in data.items()})
     named = [name for name, _ in chart.lines.values()]
     others = {
         name: frame
         for name, frame in (beside or {}).items()
         if chart.main in frame and frame[chart.main].notna().any()
     }
-    source = pd.DataFrame(data)
     for (name, frame), color in zip(others.items(), itertools.cycle(BESIDE), strict=False):
         column = f"beside {name}"
         other = frame[["x", chart.main]].rename(columns={chart.main: column})
-        if last:
-            other = other[other["x"] > other["x"].max() - last]
+        other = other.iloc[drawn(other["x"].to_numpy(), last, most)]
         source = source.merge(other, on="x", how="outer").sort_values("x")
         series.append(_line({"color": color, "showSymbol": False}, name, column, dashed=True))
         named.append(name)
-    _mark_best(chart, points, series)
-    source = thinned(source, most, _best_row(chart, source))
     return {
         "animation": False,
         "grid": {
@@ -253,7 +261,8 @@ def draw(
         },
         "legend": {"top": 0, "left": 0, "data": named},
         "tooltip": {"trigger": "axis", "valueFormatter": "%.4g"},
-        "dataset": {"source": source},
+        # Straight to Arrow: pandas would start threads for each of these small tables.
+        "dataset": {"source": pa.Table.from_pandas(source, preserve_index=False, nthreads=1)},
         "xAxis": {
             "type": "value",
             "name": "epoch",
@@ -275,17 +284,19 @@ def draw(
     }
 
 
-def thinned(points: pd.DataFrame, most: int, keep: int | None = None) -> pd.DataFrame:
-    """Every second row, or fourth, or eighth..., so that hardly more than ``most`` are left.
+def drawn(x: Floats, last: int, most: int = 0, keep: int | None = None) -> npt.NDArray[np.intp]:
+    """Rows of ascending epochs ``x`` that are drawn: of the ``last`` ones every second, or fourth,
+    or eighth..., so that hardly more than ``most`` are left (0: all).
 
     By powers of two, so that a row that was drawn stays until half of all are dropped: curves that
     grow do not shimmer. The last row stays, and the one to ``keep``.
     """
-    if not most or len(points) <= most:
-        return points
-    step = 2 ** math.ceil(math.log2(len(points) / most))
-    chosen = {*range(0, len(points), step), len(points) - 1}
-    return points.iloc[sorted(chosen if keep is None else chosen | {keep})]
+    rows = np.flatnonzero(x > x[-1] - last) if last else np.arange(len(x))
+    if not most or len(rows) <= most:
+        return rows
+    step = 2 ** math.ceil(math.log2(len(rows) / most))
+    kept = (rows % step == 0) | (rows == rows[-1])
+    return rows[kept if keep is None else kept | (rows == keep)]
 
 
 def best_so_far(chart: Chart, points: pd.DataFrame) -> str:
@@ -307,21 +318,16 @@ def _axis_name(name: str) -> dict[str, Any]:
     return {"name": name, "nameLocation": "middle", "nameGap": 42}
 
 
-def _mark_best(chart: Chart, points: pd.DataFrame, series: list[dict[str, Any]]) -> None:
-    """A ring around the best value of the chart's marked metric."""
-    row = _best_row(chart, points)
-    if row is None:
-        return
+def _mark(chart: Chart, points: pd.DataFrame, row: int) -> dict[str, Any]:
+    """A ring around one value of the chart's marked metric."""
     place = [float(points["x"].iloc[row]), float(points[chart.best].iloc[row])]
-    for line in series:
-        if line.get("encode", {}).get("y") == chart.best:
-            line["markPoint"] = {
-                "symbol": "circle",
-                "symbolSize": 12,
-                "itemStyle": {"color": "transparent", "borderWidth": 2, "borderColor": BEST},
-                "label": {"show": False},
-                "data": [{"name": "best", "coord": place}],
-            }
+    return {
+        "symbol": "circle",
+        "symbolSize": 12,
+        "itemStyle": {"color": "transparent", "borderWidth": 2, "borderColor": BEST},
+        "label": {"show": False},
+        "data": [{"name": "best", "coord": place}],
+    }
 
 
 def _line(

@@ -18,6 +18,10 @@ def metrics(seq, step, **values):
     return {"seq": seq, "type": "metrics", "step": step, "values": values}
 
 
+def source_of(option):
+    return option["dataset"]["source"].to_pandas()
+
+
 def test_events_are_taken_once():
     state = Drained()
     event = metrics(1, "gat", epoch=0, val_loss=0.5)
@@ -55,7 +59,7 @@ def test_smoothing_follows_the_moving_average_and_keeps_the_raw_line():
     option = draw(DETECTOR_CHARTS[0], state.frame("vgae"), 0.5, False)
     assert [s["name"] for s in option["series"]] == ["training", "training, raw"]
     # Weights 1/3 and 2/3: the past counts half as much as the present.
-    assert list(option["dataset"]["source"]["train_loss smooth"]) == pytest.approx([1.0, 1 / 3])
+    assert list(source_of(option)["train_loss smooth"]) == pytest.approx([1.0, 1 / 3])
 
 
 def test_log_axes_are_for_losses_only_and_leave_out_what_has_no_logarithm():
@@ -64,7 +68,7 @@ def test_log_axes_are_for_losses_only_and_leave_out_what_has_no_logarithm():
     state.take([metrics(2, "fusion", epoch=0, val_reward=-0.5, train_reward=0.1)])
     loss = draw(DETECTOR_CHARTS[0], state.frame("vgae"), 0.0, True)
     assert loss["yAxis"]["type"] == "log"
-    assert loss["dataset"]["source"]["train_loss"].isna().all()
+    assert source_of(loss)["train_loss"].isna().all()
     assert draw(FUSION_CHARTS[0], state.frame("fusion"), 0.0, True)["yAxis"]["type"] == "value"
 
 
@@ -74,7 +78,7 @@ def test_undefined_values_are_gaps_and_the_best_is_named():
     state.take([metrics(i + 1, "fusion", epoch=i, gap_closed=v) for i, v in enumerate(values)])
     chart = next(c for c in FUSION_CHARTS if c.best == "gap_closed")
     frame = state.frame("fusion")
-    assert draw(chart, frame, 0.0, False)["dataset"]["source"]["gap_closed"].isna().sum() == 1
+    assert source_of(draw(chart, frame, 0.0, False))["gap_closed"].isna().sum() == 1
     assert best_so_far(chart, frame) == "best 0.9000 at epoch 2"
 
 
@@ -82,7 +86,7 @@ def test_alpha_is_drawn_with_a_band_of_its_spread():
     state = Drained()
     state.take([metrics(1, "fusion", epoch=0, alpha_mean=0.9, alpha_std=0.2)])
     chart = next(c for c in FUSION_CHARTS if c.band)
-    source = draw(chart, state.frame("fusion"), 0.0, False)["dataset"]["source"]
+    source = source_of(draw(chart, state.frame("fusion"), 0.0, False))
     assert source["low"][0] == pytest.approx(0.7)
     assert source["low"][0] + source["width"][0] == pytest.approx(1.0)
 
@@ -111,12 +115,17 @@ def test_of_a_long_run_some_epochs_are_drawn_while_it_lasts_the_best_and_the_las
     for epochs in (1001, 1100):
         values = [1.0 if i == 333 else 0.5 for i in range(epochs)]
         state.take([metrics(i + 1, "fusion", epoch=i, val_f1=v) for i, v in enumerate(values)])
-        source = draw(chart, state.frame("fusion"), 0.0, False, most=300)["dataset"]["source"]
+        source = source_of(draw(chart, state.frame("fusion"), 0.0, False, most=300))
         # Every fourth, which those drawn before are among, and two more.
         assert list(source["x"]) == sorted({*range(1, epochs + 1, 4), 334, epochs})
         assert source["val_f1"].max() == 1.0
-    whole = draw(chart, state.frame("fusion"), 0.0, False)["dataset"]["source"]
+    whole = source_of(draw(chart, state.frame("fusion"), 0.0, False))
     assert len(whole) == 1100
+    option = draw(chart, state.frame("fusion"), 0.0, False, last=20, most=300)
+    some = source_of(option)
+    assert list(some["x"]) == list(range(1081, 1101))
+    # Of those shown, the best is marked.
+    assert option["series"][0]["markPoint"]["data"][0]["coord"] == [1081.0, 0.5]
 
 
 def test_options_without_their_data_are_plain_json():
