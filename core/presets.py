@@ -130,7 +130,7 @@ def launcher_options(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def check_launcher(launcher: str) -> None:
-    """Refuse a launcher whose plugin is not installed.
+    """Refuse a launcher whose plugin is not installed, or whose cluster is not there.
 
     Raises:
         ConfigError: saying how to install it, or which launchers there are.
@@ -148,6 +148,8 @@ def check_launcher(launcher: str) -> None:
             "launcher ray: ray is not installed; expected "
             ".venv/bin/python -m pip install -e '.[ray]' before"
         )
+    if launcher == "ray":
+        _join_ray()  # A cluster that is not there is told before the work, which would be in vain.
     if launcher == "slurm" and shutil.which("srun") is None:
         raise ConfigError(
             "launcher slurm: this machine has no srun; expected to be on a node of a Slurm "
@@ -185,7 +187,6 @@ def run_sweep(
     if how_many:
         options.insert(0, f"{LAUNCHER_OPTION}{how_many}={parallel}")
     if launcher == "ray":
-        _join_ray()
         options.insert(0, f"{LAUNCHER_OPTION}backend=ray")
     try:
         batches = launch(
