@@ -41,6 +41,8 @@ BENIGN, ATTACK = "#8fa3b8", "#d1561f"
 ALPHA = METHODS["fixed_alpha"].color
 INK = "#15181d"
 """Of lines and marks on coloured ground, in both themes."""
+TEXT = {"light": "#1f2733", "dark": "#eef1f5"}
+"""Of numbers over a colour that the page shines through, by theme."""
 GRID = "rgba(128, 138, 150, 0.25)"
 UNVISITED = "rgba(125, 135, 148, 0.62)"
 

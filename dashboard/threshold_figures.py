@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from core.evaluation.thresholds import Reliability, SortedScores, rates
 from dashboard.formatting import DASH
-from dashboard.palette import ATTACK, BENIGN, GRID, METHODS
+from dashboard.palette import ATTACK, BENIGN, GRID, METHODS, TEXT
 
 STEPS = 101
 """Positions of the slider, evenly from 0 to 1; the run's own threshold is added."""
@@ -28,7 +28,11 @@ CURVES_PX, MATRICES_PX, SLIDER_PX = 330, 270, 90
 
 
 def threshold_explorer(
-    scores: Mapping[str, SortedScores], methods: Sequence[str], start: float, own: float = 0.5
+    scores: Mapping[str, SortedScores],
+    methods: Sequence[str],
+    start: float,
+    own: float = 0.5,
+    theme: str = "light",
 ) -> go.Figure:
     """Curves, operating points and matrices, with a slider for the threshold.
 
@@ -37,6 +41,7 @@ def threshold_explorer(
         methods: which of them are shown, at least one.
         start: threshold that the slider begins at; the nearest position is taken.
         own: threshold of the run, which is a position of the slider too.
+        theme: ``light`` or ``dark``.
     """
     thresholds = np.unique(np.append(np.round(np.linspace(0, 1, STEPS), 3), own))
     begin = int(np.abs(thresholds - start).argmin())
@@ -45,7 +50,7 @@ def threshold_explorer(
     figure = go.Figure()
     _curves(figure, scores, methods)
     first_moving = len(figure.data)
-    moving = _moving_parts(scores, methods, thresholds)
+    moving = _moving_parts(scores, methods, thresholds, TEXT[theme])
     for parts in moving:
         figure.add_trace(parts[begin])
     # The traces without what does not change: a figure of a hundred frames is sent to a browser.
@@ -160,7 +165,10 @@ def _curves(figure: go.Figure, scores: Mapping[str, SortedScores], methods: Sequ
 
 
 def _moving_parts(
-    scores: Mapping[str, SortedScores], methods: Sequence[str], thresholds: npt.NDArray[Any]
+    scores: Mapping[str, SortedScores],
+    methods: Sequence[str],
+    thresholds: npt.NDArray[Any],
+    text: str,
 ) -> list[list[dict[str, Any]]]:
     """Trace -> its state at every threshold: operating points, then matrices."""
     parts: list[list[dict[str, Any]]] = []
@@ -196,7 +204,7 @@ def _moving_parts(
                 for i, threshold in enumerate(thresholds)
             ]
         )
-        parts.append([_rates_text(number, found, i) for i in range(len(thresholds))])
+        parts.append([_words(number, found, by_cell, text, i) for i in range(len(thresholds))])
     return parts
 
 
@@ -204,7 +212,6 @@ def _matrix(method: str, number: int, threshold: float, count: dict[str, int]) -
     """Four squares that can be clicked; their colour tells the share of the row."""
     row = {0: count["tn"] + count["fp"], 1: count["tp"] + count["fn"]}
     share = {c: count[c] / row[y] if row[y] else 0.0 for c, _, y in CELL}
-    words = WRONG | RIGHT
     return {
         # Bars fill their cell at any width of the page.
         "type": "bar",
@@ -214,38 +221,47 @@ def _matrix(method: str, number: int, threshold: float, count: dict[str, int]) -
         "width": 1.0,
         "xaxis": f"x{number + 3}",
         "yaxis": f"y{number + 3}",
-        "text": [f"<b>{count[c]:,}</b><br>{words[c]}" for c, _, _ in CELL],
         "customdata": [[method, c, threshold, share[c]] for c, _, _ in CELL],
         "marker": {
             "color": [_tint(ATTACK if c in WRONG else BENIGN, share[c]) for c, _, _ in CELL],
             "line": {"width": 1, "color": "#8a94a0"},
         },
-        "textposition": "inside",
-        "insidetextanchor": "middle",
-        "textangle": 0,
-        "constraintext": "none",
-        "textfont": {"size": 11},
         "hovertemplate": "%{customdata[3]:.2%} of the row; click for the windows<extra></extra>",
         "showlegend": False,
     }
 
 
-def _rates_text(number: int, found: Mapping[str, npt.NDArray[Any]], i: int) -> dict[str, Any]:
+def _words(
+    number: int,
+    found: Mapping[str, npt.NDArray[Any]],
+    count: Mapping[str, npt.NDArray[Any]],
+    color: str,
+    i: int,
+) -> dict[str, Any]:
+    """Rates above a matrix, and what is in its cells.
+
+    Not as the bars' own text: that is dark where their colour is light, although a dark page
+    shines through it.
+    """
     f1, recall, fpr = (
         DASH if np.isnan(found[name][i]) else f"{found[name][i]:.3f}"
         for name in ("f1", "recall", "fpr")
     )
+    words = WRONG | RIGHT
     return {
         "type": "scatter",
         "mode": "text",
-        "x": [0.5],
-        "y": [1.85],
+        "x": [0.5, *(x for _, x, _ in CELL)],
+        "y": [1.85, *(y for _, _, y in CELL)],
         "xaxis": f"x{number + 3}",
         "yaxis": f"y{number + 3}",
-        "text": [f"F1 {f1}<br>recall {recall}<br>false alarms {fpr}"],
+        "text": [
+            f"F1 {f1}<br>recall {recall}<br>false alarms {fpr}",
+            *(f"<b>{int(count[c][i]):,}</b><br>{words[c]}" for c, _, _ in CELL),
+        ],
         # On a narrow page wider than the matrix below it.
         "cliponaxis": False,
-        "textfont": {"size": 10},
+        "textfont": {"size": [10, *(11 for _ in CELL)], "color": color},
         "hoverinfo": "skip",
         "showlegend": False,
     }
@@ -254,8 +270,10 @@ def _rates_text(number: int, found: Mapping[str, npt.NDArray[Any]], i: int) -> d
 def _changing(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"] == "bar":
         color = {"color": part["marker"]["color"]}
-        return {n: part[n] for n in ("type", "text", "customdata")} | {"marker": color}
-    return {name: part[name] for name in ("type", "x", "y", "text") if name in part}
+        return {n: part[n] for n in ("type", "customdata")} | {"marker": color}
+    if part["mode"] == "text":
+        return {name: part[name] for name in ("type", "text")}
+    return {name: part[name] for name in ("type", "x", "y")}
 
 
 def _tint(color: str, share: float) -> str:
@@ -305,6 +323,7 @@ def _axes(methods: Sequence[str], rows: int, height: int, bottom: float) -> dict
                 "y": top,
                 "xref": "paper",
                 "yref": "paper",
+                "xanchor": "center",
                 "yanchor": "bottom",
                 "showarrow": False,
                 "font": {"color": METHODS[method].color},

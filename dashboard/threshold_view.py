@@ -55,6 +55,7 @@ def _thresholds(run_dir: Path, workspace: Workspace, scenario: str, own: float) 
         methods,
         start,
         own,
+        st.context.theme.type or "light",
     )
     st.plotly_chart(
         figure,
@@ -111,9 +112,16 @@ def calibration_section(run_dir: Path, scenario: str) -> None:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _explorer(
-    run_dir: Path, stamp: int, scenario: str, methods: tuple[str, ...], start: float, own: float
+    run_dir: Path,
+    stamp: int,
+    scenario: str,
+    methods: tuple[str, ...],
+    start: float,
+    own: float,
+    theme: str,
 ) -> go.Figure:
-    return threshold_explorer(scenario_scores(run_dir, scenario).sorted, methods, start, own)
+    scores = scenario_scores(run_dir, scenario).sorted
+    return threshold_explorer(scores, methods, start, own, theme)
 
 
 def _start(key: str, own: float) -> float:

@@ -49,7 +49,7 @@ TIME_NEXT_CLICK = """sign => {
 # The same until the confusion matrices tell other numbers.
 TIME_NEXT_MOVE = """() => {
     window.moveAnswered = 0
-    const told = () => [...document.querySelectorAll(".bartext")].map(e => e.textContent).join()
+    const told = () => [...document.querySelectorAll(".textpoint")].map(e => e.textContent).join()
     const before = told()
     document.addEventListener("mousedown", () => {
         const start = performance.now()

@@ -18,7 +18,7 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>.csv"
 
 
 def matrices(page: Page) -> list[str]:
-    return page.locator(".bartext").all_text_contents()
+    return page.locator(".textpoint").all_text_contents()
 
 
 def test_a_threshold_move_changes_the_matrices_and_a_cell_leads_to_its_windows(
@@ -35,14 +35,14 @@ def test_a_threshold_move_changes_the_matrices_and_a_cell_leads_to_its_windows(
     assert box is not None
     page.mouse.click(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
     page.wait_for_function(
-        "before => [...document.querySelectorAll('.bartext')].some((e, i) => "
+        "before => [...document.querySelectorAll('.textpoint')].some((e, i) => "
         "e.textContent !== before[i])",
         arg=before,
         timeout=MS,
     )
 
     # False alarms of the last method, at the threshold that was chosen.
-    cell = page.locator(".bartext", has_text="alarms").last.bounding_box()
+    cell = page.locator(".textpoint", has_text="alarms").last.bounding_box()
     assert cell is not None
     page.mouse.click(cell["x"] + cell["width"] / 2, cell["y"] + cell["height"] / 2)
     expect(page).to_have_url(re.compile(r"cell=fusion-fp"), timeout=MS)

@@ -20,16 +20,21 @@ def bars(data):
     return [trace for trace in data if trace["type"] == "bar"]
 
 
+def words(data):
+    """Of each matrix: its rates, then what is in its cells, in their order."""
+    return [trace["text"] for trace in data if trace["text"]]
+
+
 def test_every_frame_counts_what_the_metrics_count(scores):
     figure = threshold_explorer(scores.sorted, ["vgae", "fusion"], 0.5, 0.5)
     label = scores.rows["label"].to_numpy()
     for name in ("0.2", "0.5", "0.83"):
         frame = next(f for f in figure.frames if f.name == name)
-        for method, bar in zip(("vgae", "fusion"), bars(frame.data), strict=True):
+        matrices = zip(bars(frame.data), words(frame.data), strict=True)
+        for method, (bar, (rates, *cells)) in zip(("vgae", "fusion"), matrices, strict=True):
             expected = window_metrics(label, scores.rows[SCORE_COLUMNS[method]], float(name))
-            for text, (told, cell, threshold, _) in zip(
-                bar["text"], bar["customdata"], strict=True
-            ):
+            assert rates.startswith(f"F1 {expected['f1']:.3f}")
+            for text, (told, cell, threshold, _) in zip(cells, bar["customdata"], strict=True):
                 assert (told, threshold) == (method, float(name))
                 assert text.startswith(f"<b>{expected[cell]:,}</b>")
 
