@@ -107,7 +107,12 @@ def preview(dataset: str, capture: str, workspace: Workspace) -> None:
         return
     rows = rows_where(table, capture=capture)
     attacked = int(rows["label"].sum())
-    st.caption(f"{len(rows):,} windows, {attacked:,} attacked ({built[0].protocol} cache)")
+    # Folds count from 0; -1 stands for the final detectors.
+    left_out = bool((rows["fold"] >= 0).all())
+    st.caption(
+        f"{len(rows):,} windows, {attacked:,} attacked ({built[0].protocol} cache)"
+        + (". By detectors that were not trained on this capture" if left_out else "")
+    )
     st.plotly_chart(
         timeline(rows, DETECTOR_LINES, None),
         key="preview-timeline",

@@ -1,5 +1,7 @@
 """Known vehicles: what is normal on each, as learnt from training captures."""
 
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -8,7 +10,7 @@ from core.config import WindowConfig
 from core.graphs.profiles import KnownVehicle, saved_vehicles
 from core.graphs.reference import COMPARED
 from core.workspace import Workspace
-from dashboard.formatting import count, plain
+from dashboard.formatting import DASH, count, moment, plain
 from dashboard.window_data import id_text
 
 EXTENDED_BIT = 1 << 31
@@ -70,13 +72,20 @@ def profile_rows(known: list[KnownVehicle]) -> pd.DataFrame:
                 "Transitions": len(vehicle.profile.transitions),
                 "Windows": vehicle.profile.windows,
                 "Captures": len(vehicle.captures),
-                "Made": vehicle.made,
+                "Made": _made(vehicle),
                 "Revision": vehicle.revision,
                 "Windows cut": window_settings(vehicle.window),
             }
             for vehicle in known
         ]
     )
+
+
+def _made(vehicle: KnownVehicle) -> str:
+    try:
+        return moment(datetime.fromisoformat(vehicle.made).timestamp())
+    except ValueError:
+        return DASH
 
 
 def window_settings(window: str) -> str:

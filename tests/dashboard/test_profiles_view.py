@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 
 from core.config import WindowConfig
 from core.graphs.profiles import KnownVehicle
 from core.graphs.reference import COMPARED, VehicleProfile
 from core.graphs.store import WINDOW_FEATURES
+from dashboard.formatting import DASH
 from dashboard.profiles_view import id_rows, profile_rows, window_settings
 
 
@@ -36,6 +39,9 @@ def test_ids_are_told_with_rate_and_interval():
 def test_a_vehicle_is_one_row():
     (row,) = profile_rows([vehicle()]).to_dict("records")
     assert (row["IDs"], row["Transitions"], row["Windows"], row["Captures"]) == (2, 3, 100, 1)
+    assert row["Made"] == DASH
+    (row,) = profile_rows([replace(vehicle(), made="2026-11-26T12:02:41+00:00")]).to_dict("records")
+    assert row["Made"].startswith("26 Nov ")
 
 
 def test_only_what_was_changed_of_how_windows_are_cut_is_told():
