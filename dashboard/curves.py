@@ -27,6 +27,8 @@ BESIDE = tuple(METHODS[name].color for name in ("fixed_alpha", "stacking", "gat"
 BEST = "#d1561f"
 
 Floats = npt.NDArray[np.float64]
+Points = dict[str, Floats]
+"""Columns of equal length by name, as plain arrays: this is computed anew each second."""
 
 TRAIN, VALIDATION, EXTRA = METHODS["vgae"].color, METHODS["fusion"].color, METHODS["gat"].color
 
@@ -121,7 +123,7 @@ class Drained:
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     complete: bool = False
     """Whether the run had ended when it was read last: there is no more to come."""
-    _frames: dict[str, tuple[int, pd.DataFrame]] = field(default_factory=dict)
+    _frames: dict[str, tuple[int, Points]] = field(default_factory=dict)
 
     def take(self, events: list[Event]) -> None:
         """Add new events; those already taken are passed over."""
@@ -136,31 +138,29 @@ class Drained:
             elif event["type"] == "state":
                 self.log.append(f"[{event['state']}] {event.get('error', '')}".rstrip())
 
-    def frame(self, step: str) -> pd.DataFrame:
+    def frame(self, step: str) -> Points:
         """All points of a step and of its parts: epochs from 1 in ``x``, then the metrics.
 
         A metric of a part (``gat fold 2``, say) has the part in its column: ``val_loss fold 2``.
-        Made anew only when there is something new; do not change it.
+        Empty where there are none. Made anew only when there is something new; do not change it.
         """
-        made, frame = self._frames.get(step, (-1, pd.DataFrame()))
+        made, frame = self._frames.get(step, (-1, {}))
         if made == self.seq:
             return frame
         parts = {
-            name.removeprefix(step): columns
+            name.removeprefix(step): {metric: np.array(v) for metric, v in columns.items()}
             for name, columns in self.columns.items()
             if name == step or name.startswith(f"{step} ")
         }
-        # An epoch told twice, before and after a run went on, counts as it was told last.
-        frames = [
-            pd.DataFrame(columns, dtype=float)
-            .drop(columns="epoch")
-            .drop_duplicates("x", keep="last")
-            .set_index("x")
-            .add_suffix(part)
-            for part, columns in parts.items()
-        ]
-        if frames:
-            frame = pd.concat(frames, axis=1).sort_index().rename_axis("x").reset_index()
+        if parts:
+            frame = {"x": np.unique(np.concatenate([columns["x"] for columns in parts.values()]))}
+        for part, columns in parts.items():
+            # An epoch told twice, before and after a run went on, counts as it was told last.
+            rows = np.searchsorted(frame["x"], columns["x"])
+            for metric, column in columns.items():
+                if metric not in ("x", "epoch"):
+                    frame[metric + part] = np.full(len(frame["x"]), math.nan)
+                    frame[metric + part][rows] = column
         self._frames[step] = (self.seq, frame)
         return frame
 
@@ -182,10 +182,10 @@ def _append(columns: dict[str, list[float]], values: Mapping[str, Any]) -> None:
 
 def draw(
     chart: Chart,
-    points: pd.DataFrame,
+    points: Points,
     smoothing: float,
     log_axis: bool,
-    beside: Mapping[str, pd.DataFrame] | None = None,
+    beside: Mapping[str, Points] | None = None,
     last: int = 0,
     most: int = 0,
 ) -> dict[str, Any]:
@@ -202,12 +202,11 @@ def draw(
         log_axis: draw the y axis logarithmically where the chart can be.
     """
     log_axis = log_axis and chart.can_log
-    if last:
-        points = points.iloc[drawn(points["x"].to_numpy(), last)]
-    best = _best_row(chart, points)
-    mark = None if best is None else _mark(chart, points, best)
-    values = {name: points[name].to_numpy() for name in points.columns}
-    data: dict[str, Floats] = {"x": values["x"]}
+    shown = drawn(points["x"], last)
+    values = {name: column[shown] for name, column in points.items()}
+    best = _best_row(chart, values)
+    mark = None if best is None else _mark(chart, values, best)
+    data: Points = {"x": values["x"]}
     series: list[dict[str, Any]] = []
     for metric, (name, color) in chart.lines.items():
         for column, raw in values.items():
@@ -236,18 +235,18 @@ def draw(
         series.append({**hidden, "name": "low", "encode": {"x": "x", "y": "low"}})
         series.append({**hidden, **shade, "name": "± std", "encode": {"x": "x", "y": "width"}})
     rows = drawn(values["x"], 0, most, best)
-    source = pd.DataFrame({name: column[rows] for name, column in data.items()})
+    source = {name: column[rows] for name, column in data.items()}
     named = [name for name, _ in chart.lines.values()]
     others = {
         name: frame
         for name, frame in (beside or {}).items()
-        if chart.main in frame and frame[chart.main].notna().any()
+        if chart.main in frame and np.isfinite(frame[chart.main]).any()
     }
     for (name, frame), color in zip(others.items(), itertools.cycle(BESIDE), strict=False):
         column = f"beside {name}"
-        other = frame[["x", chart.main]].rename(columns={chart.main: column})
-        other = other.iloc[drawn(other["x"].to_numpy(), last, most)]
-        source = source.merge(other, on="x", how="outer").sort_values("x")
+        chosen = drawn(frame["x"], last, most)
+        other = {"x": frame["x"][chosen], column: frame[chart.main][chosen]}
+        source = _side_by_side(source, other)
         series.append(_line({"color": color, "showSymbol": False}, name, column, dashed=True))
         named.append(name)
     return {
@@ -261,8 +260,9 @@ def draw(
         },
         "legend": {"top": 0, "left": 0, "data": named},
         "tooltip": {"trigger": "axis", "valueFormatter": "%.4g"},
-        # Straight to Arrow: pandas would start threads for each of these small tables.
-        "dataset": {"source": pa.Table.from_pandas(source, preserve_index=False, nthreads=1)},
+        "dataset": {
+            "source": pa.table({n: pa.array(c, from_pandas=True) for n, c in source.items()})
+        },
         "xAxis": {
             "type": "value",
             "name": "epoch",
@@ -299,17 +299,37 @@ def drawn(x: Floats, last: int, most: int = 0, keep: int | None = None) -> npt.N
     return rows[kept if keep is None else kept | (rows == keep)]
 
 
-def best_so_far(chart: Chart, points: pd.DataFrame) -> str:
+def _side_by_side(one: Points, other: Points) -> Points:
+    """Both with a row for every epoch of either."""
+    x = np.union1d(one["x"], other["x"])
+    joined = {"x": x}
+    for points in (one, other):
+        rows = np.searchsorted(x, points["x"])
+        for name, column in points.items():
+            if name != "x":
+                joined[name] = np.full(len(x), math.nan)
+                joined[name][rows] = column
+    return joined
+
+
+def best_so_far(chart: Chart, points: Points) -> str:
     """``best 0.997 at epoch 12`` of the chart's marked metric, or an empty string."""
     row = _best_row(chart, points)
     if row is None:
         return ""
-    return f"best {points[chart.best].iloc[row]:.4f} at epoch {points['x'].iloc[row]:.0f}"
+    return f"best {points[chart.best][row]:.4f} at epoch {points['x'][row]:.0f}"
 
 
-def _best_row(chart: Chart, points: pd.DataFrame) -> int | None:
+def last_value(points: Points, metric: str) -> float | None:
+    """The last value that a metric had; None where it never had one."""
+    values = points.get(metric, np.empty(0))
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if len(known) else None
+
+
+def _best_row(chart: Chart, points: Points) -> int | None:
     """Where the chart's marked metric is highest; None where it has no value."""
-    if not chart.best or chart.best not in points or not points[chart.best].notna().any():
+    if not chart.best or chart.best not in points or not np.isfinite(points[chart.best]).any():
         return None
     return int(np.nanargmax(points[chart.best]))
 
@@ -318,9 +338,9 @@ def _axis_name(name: str) -> dict[str, Any]:
     return {"name": name, "nameLocation": "middle", "nameGap": 42}
 
 
-def _mark(chart: Chart, points: pd.DataFrame, row: int) -> dict[str, Any]:
+def _mark(chart: Chart, points: Points, row: int) -> dict[str, Any]:
     """A ring around one value of the chart's marked metric."""
-    place = [float(points["x"].iloc[row]), float(points[chart.best].iloc[row])]
+    place = [float(points["x"][row]), float(points[chart.best][row])]
     return {
         "symbol": "circle",
         "symbolSize": 12,

@@ -1,11 +1,19 @@
 """A run that is at work: progress, buttons, curves and log, refreshed while it lasts."""
 
-import pandas as pd
 import streamlit as st
 
 from core.jobs.run import INTERRUPTED, QUEUED, Run
 from dashboard.context import TRAINING, jobs, run_label, state_badge
-from dashboard.curves import DETECTOR_CHARTS, FUSION_CHARTS, Chart, Drained, best_so_far, draw
+from dashboard.curves import (
+    DETECTOR_CHARTS,
+    FUSION_CHARTS,
+    Chart,
+    Drained,
+    Points,
+    best_so_far,
+    draw,
+    last_value,
+)
 from dashboard.formatting import DASH, clock, duration, percent, plain
 from dashboard.run_actions import control_buttons, ended_buttons
 
@@ -88,7 +96,7 @@ def _panel(run_id: str, was_active: bool, offered_runs: dict[str, Run]) -> None:
     smoothing, log_axis, last, frozen, beside = _controls(run, offered_runs)
     offered = DETECTOR_CHARTS if view == DETECTORS else FUSION_CHARTS
     frames = _frozen(run_id, state, offered) if frozen else _frames(state, offered)
-    charts = [chart for chart in offered if not frames[chart.step].empty]
+    charts = [chart for chart in offered if frames[chart.step]]
     if not charts:
         waits = "Curves appear with the first epoch." if run.active else "No curves were recorded."
         st.info(waits, icon=":material/show_chart:")
@@ -105,13 +113,13 @@ def _panel(run_id: str, was_active: bool, offered_runs: dict[str, Run]) -> None:
                 _chart(chart, frames[chart.step], smoothing, log_axis, overlay, last, most)
 
 
-def _frames(state: Drained, charts: tuple[Chart, ...]) -> dict[str, pd.DataFrame]:
+def _frames(state: Drained, charts: tuple[Chart, ...]) -> dict[str, Points]:
     return {step: state.frame(step) for step in {chart.step for chart in charts}}
 
 
-def _frozen(run_id: str, state: Drained, charts: tuple[Chart, ...]) -> dict[str, pd.DataFrame]:
+def _frozen(run_id: str, state: Drained, charts: tuple[Chart, ...]) -> dict[str, Points]:
     """The points as they were when the curves were frozen."""
-    kept: dict[str, dict[str, pd.DataFrame]] = st.session_state.setdefault("frozen", {})
+    kept: dict[str, dict[str, Points]] = st.session_state.setdefault("frozen", {})
     return kept.setdefault(f"{run_id} {charts[0].step}", _frames(state, charts))
 
 
@@ -189,30 +197,26 @@ CURVED = ("demo", "fusion", "detectors", "cache")
 
 def _chart(
     chart: Chart,
-    points: pd.DataFrame,
+    points: Points,
     smoothing: float,
     log_axis: bool,
-    beside: dict[str, pd.DataFrame],
+    beside: dict[str, Points],
     last: int,
     most: int,
 ) -> None:
     best = best_so_far(chart, points)
     st.markdown(f"**{chart.title}**" + (f" :gray[{best}]" if best else ""))
     told = {
-        name: f"{points[metric].dropna().iloc[-1]:.4g}" if _some(points, metric) else DASH
+        name: DASH if (value := last_value(points, metric)) is None else f"{value:.4g}"
         for metric, (name, _) in chart.lines.items()
     }
     st.echarts_chart(
         draw(chart, points, smoothing, log_axis, beside, last, most),
         key=f"chart-{chart.step}-{chart.title}",
         height=260,
-        alt=f"{chart.title} over {len(points)} epochs; last: "
+        alt=f"{chart.title} over {len(points['x'])} epochs; last: "
         + ", ".join(f"{name} {value}" for name, value in told.items()),
     )
-
-
-def _some(points: pd.DataFrame, metric: str) -> bool:
-    return metric in points and bool(points[metric].notna().any())
 
 
 def _active_runs(were_running: bool) -> None:

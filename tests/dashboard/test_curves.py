@@ -11,6 +11,7 @@ from dashboard.curves import (
     Drained,
     best_so_far,
     draw,
+    last_value,
 )
 
 
@@ -47,9 +48,9 @@ def test_memory_of_a_session_is_bounded():
     state = Drained()
     state.take([metrics(i + 1, "fusion", epoch=i, train_loss=0.0) for i in range(3 * MAX_POINTS)])
     state.take([{"seq": 10**6 + i, "type": "log", "message": "x"} for i in range(1000)])
-    assert len(state.frame("fusion")) <= MAX_POINTS
-    assert state.frame("fusion")["x"].iloc[0] == 1
-    assert state.frame("fusion")["x"].iloc[-1] == 3 * MAX_POINTS
+    assert len(state.frame("fusion")["x"]) <= MAX_POINTS
+    assert state.frame("fusion")["x"][0] == 1
+    assert state.frame("fusion")["x"][-1] == 3 * MAX_POINTS
     assert len(state.log) == LOG_LINES
 
 
@@ -80,6 +81,23 @@ def test_undefined_values_are_gaps_and_the_best_is_named():
     frame = state.frame("fusion")
     assert source_of(draw(chart, frame, 0.0, False))["gap_closed"].isna().sum() == 1
     assert best_so_far(chart, frame) == "best 0.9000 at epoch 2"
+    assert last_value(frame, "gap_closed") == 0.8
+    assert last_value({"gap_closed": np.array([0.5, np.nan])}, "gap_closed") == 0.5
+    assert last_value(frame, "epsilon") is None
+
+
+def test_another_run_is_laid_beside_with_its_own_epochs():
+    frames = []
+    for values in ([0.5, 0.6], [0.7, 0.8, 0.9]):
+        state = Drained()
+        state.take([metrics(i + 1, "fusion", epoch=i, val_f1=v) for i, v in enumerate(values)])
+        frames.append(state.frame("fusion"))
+    option = draw(FUSION_CHARTS[1], frames[0], 0.0, False, {"other": frames[1]})
+    source = source_of(option)
+    assert list(source["x"]) == [1, 2, 3]
+    np.testing.assert_array_equal(source["val_f1"], [0.5, 0.6, np.nan])
+    np.testing.assert_array_equal(source["beside other"], [0.7, 0.8, 0.9])
+    assert option["legend"]["data"] == ["accuracy", "F1", "other"]
 
 
 def test_alpha_is_drawn_with_a_band_of_its_spread():
@@ -104,7 +122,7 @@ def test_metrics_that_come_later_or_stay_away_are_gaps():
     state.take([metrics(1, "gat", epoch=0, train_loss=1.0)])
     state.take([metrics(2, "gat", epoch=1, val_f1=0.5), metrics(3, "gat", epoch=2, train_loss=2.0)])
     frame = state.frame("gat")
-    assert set(frame.columns) == {"x", "train_loss", "val_f1"}
+    assert set(frame) == {"x", "train_loss", "val_f1"}
     np.testing.assert_array_equal(frame["train_loss"], [1.0, np.nan, 2.0])
     np.testing.assert_array_equal(frame["val_f1"], [np.nan, 0.5, np.nan])
 
