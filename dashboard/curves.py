@@ -148,7 +148,7 @@ class Drained:
         if made == self.seq:
             return frame
         parts = {
-            name.removeprefix(step): {metric: np.array(v) for metric, v in columns.items()}
+            name.removeprefix(step): {metric: np.array(v, float) for metric, v in columns.items()}
             for name, columns in self.columns.items()
             if name == step or name.startswith(f"{step} ")
         }
