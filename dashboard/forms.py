@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import streamlit as st
@@ -29,6 +30,18 @@ MAIN = {
 }
 """Group -> settings that are shown first, by dotted name."""
 
+SECTIONS = {
+    "agent": "Agent",
+    "data.detector.window": "Windows",
+    "data.detector.vgae": "VGAE",
+    "data.detector.gat": "GAT",
+    "data.detector": "Training of detectors, cross-fitting",
+    "data": "Data for fusion",
+    "training": "Training of fusion",
+    "evaluation": "Evaluation",
+}
+"""Part of the configuration -> what it is called above its other settings."""
+
 ELSEWHERE = frozenset(
     # Chosen beside the form, or files on the server that only a command line should name.
     (
@@ -45,6 +58,8 @@ ELSEWHERE = frozenset(
 
 KEY = "setting-"
 """Begins the key of every field."""
+OTHERS, OPENED = "other-settings", "other-settings-opened"
+"""Key of the closed part of the form, and of whether it has been opened."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +73,11 @@ class Setting:
     low: float | None
     high: float | None
     choices: tuple[str, ...] | None
+
+    @property
+    def owner(self) -> str:
+        """The part of the configuration that it belongs to: ``data.detector.vgae``."""
+        return self.name.rpartition(".")[0]
 
     @property
     def label(self) -> str:
@@ -80,7 +100,12 @@ def settings_of(config: Settings, prefix: str = "") -> Iterator[Setting]:
 
 
 def settings_form(config: FusionConfig) -> dict[str, Any]:
-    """Draw all settings, the main ones first; returns dotted name -> value chosen."""
+    """Draw the main settings, and the others once they are asked for.
+
+    Returns:
+        Dotted name -> value chosen, of those drawn: some fifty fields that nobody looks at would
+        take longer than the rest of the page.
+    """
     known = {setting.name: setting for setting in settings_of(config)}
     chosen: dict[str, Any] = {}
     for group, names in MAIN.items():
@@ -88,9 +113,16 @@ def settings_form(config: FusionConfig) -> dict[str, Any]:
         with st.grid(3):
             for name in names:
                 chosen[name] = ask(known.pop(name))
-    with st.expander("All other settings"), st.grid(3):
-        for name, setting in known.items():
-            chosen[name] = ask(setting)
+    others = st.expander("All other settings", key=OTHERS, on_change="rerun")
+    # Once opened they stay: a field that is not drawn would forget what was typed into it.
+    if others.open or st.session_state.get(OPENED):
+        st.session_state[OPENED] = True
+        with others:
+            for owner, settings in groupby(known.values(), lambda setting: setting.owner):
+                st.markdown(f"**{SECTIONS[owner]}**")
+                with st.grid(3):
+                    for setting in settings:
+                        chosen[setting.name] = ask(setting)
     return chosen
 
 

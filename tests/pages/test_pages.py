@@ -7,6 +7,7 @@ import pytest
 from core.jobs import tasks
 from core.jobs.registry import registry
 from core.jobs.run import FAILED
+from dashboard.forms import OTHERS
 from tests.dashboard.run_folders import RUN_ID, write_run
 
 PAGES = ("home", "datasets", "training", "policy", "comparison")
@@ -169,6 +170,8 @@ def test_the_form_starts_fusion_with_the_settings_chosen(open_page, workspace, p
 
 def test_a_setting_that_cannot_be_is_an_error_and_starts_nothing(open_page, workspace, pipeline):
     app = open_page("training")
+    app.session_state[OTHERS] = True  # As a press on the closed part of the form does.
+    app.run()
     app.text_input(key="setting-agent.hidden_dims").set_value("64, many")
     next(b for b in app.button if b.label == "Train fusion").click().run()
     assert "hidden_dims" in app.error[0].value

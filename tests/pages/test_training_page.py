@@ -9,6 +9,7 @@ from core.config import create_fusion_config
 from core.jobs.notes import Notes, read_notes, write_notes
 from core.jobs.registry import JobRegistry, registry
 from core.jobs.run import INTERRUPTED, QUEUED, load_manifest, save_manifest
+from dashboard.forms import OTHERS
 from dashboard.live import queue_text
 from tests.dashboard.run_folders import RUN_ID, write_run
 from tests.pages.test_pages import pipeline, said
@@ -40,6 +41,19 @@ def test_what_was_changed_from_the_preset_is_told(open_page, workspace):
     app.number_input(key="setting-training.max_epochs").set_value(3).run()
     usual = str(create_fusion_config().training.max_epochs)
     assert changed(app) == {"training.max_epochs": (usual, "3")}
+
+
+def test_settings_beyond_the_main_ones_are_drawn_when_asked_for_and_kept(open_page, workspace):
+    app = open_page("training")
+    field = "setting-agent.gamma"
+    assert field not in {widget.key for widget in app.number_input}
+    app.session_state[OTHERS] = True
+    app.run()
+    usual = str(create_fusion_config().agent.gamma)
+    app.number_input(key=field).set_value(0.5).run()
+    app.session_state[OTHERS] = False
+    app.run()
+    assert changed(app) == {"agent.gamma": (usual, "0.5")}
 
 
 def test_the_settings_of_a_run_are_cloned_and_left_again(open_page, workspace):
