@@ -9,7 +9,7 @@ import pytest
 from scipy.special import logit
 
 from core.captures.rehearsal import KINDS, WITHHELD
-from core.config import WindowConfig
+from core.config import DetectorConfig, WindowConfig
 from core.detectors.calibration import clean_thresholds, fit_logistic
 from core.detectors.capture_scores import Scores, score_capture
 from core.detectors.checkpoint import save_detector, weights_hash
@@ -31,18 +31,24 @@ from tests.core.detectors.toy import (
 )
 
 
-def captures() -> list[PreparedCapture]:
+def captures(settings: DetectorConfig | None = None) -> list[PreparedCapture]:
     return [
-        prepared("train_01/clean-a", seed=1),
-        prepared("train_01/clean-b", seed=2),
-        prepared("train_02/attack-a", attacked=slice(30, 45), seed=3),
-        prepared("train_02/attack-b", attacked=slice(40, 55), seed=4),
+        prepared("train_01/clean-a", seed=1, settings=settings),
+        prepared("train_01/clean-b", seed=2, settings=settings),
+        prepared("train_02/attack-a", attacked=slice(30, 45), seed=3, settings=settings),
+        prepared("train_02/attack-b", attacked=slice(40, 55), seed=4, settings=settings),
     ]
 
 
 @pytest.fixture(scope="module")
 def stack() -> DetectorStack:
     return train_stack(captures(), config(), CPU, Recorder())
+
+
+@pytest.fixture(scope="module")
+def stack_without_profiles() -> DetectorStack:
+    settings = config(protocol="zero-shot")
+    return train_stack(captures(settings), settings, CPU, Recorder())
 
 
 def test_final_detectors_and_one_pair_per_fold(stack: DetectorStack) -> None:
@@ -55,6 +61,7 @@ def test_final_detectors_and_one_pair_per_fold(stack: DetectorStack) -> None:
 
 
 COMMON = ("thresholds", "component_usual", "odds_usual", "slope", "border")
+"""What the captures say that folds left out."""
 
 
 def test_a_fold_is_blind_to_its_captures() -> None:
@@ -85,9 +92,10 @@ def test_a_fold_is_blind_to_its_captures() -> None:
         assert same == [number == assigned[2]] * 2
 
 
-def unseen_by(stack: DetectorStack, without: int) -> list[tuple[Scores, PreparedCapture]]:
+def unseen_by(
+    stack: DetectorStack, some: list[PreparedCapture], without: int | None = None
+) -> list[tuple[Scores, PreparedCapture]]:
     """Scores of training captures by the fold that left each out; those of one fold left aside."""
-    some = captures()
     assigned = [int(a[0]) for a in assign_folds([c.store.y for c in some], 3)]
     return [
         (score_capture(stack.folds[fold], capture, CPU), capture)
@@ -111,21 +119,40 @@ def with_spread(stack: DetectorStack, of: Detectors) -> DetectorStack:
 
 
 @pytest.mark.parametrize("number", [FINAL, 0, 1])
-def test_no_capture_decides_about_its_own_scores(stack: DetectorStack, number: int) -> None:
-    """Thresholds and mapping come from windows not trained on: for the final detectors from all,
-    for those of a fold from what the other folds left out."""
+def test_with_profiles_scores_mean_what_all_windows_not_trained_on_say(
+    stack: DetectorStack, number: int
+) -> None:
     calibrated = stack.of(number)
-    seen = unseen_by(with_spread(stack, calibrated), number)
+    seen = unseen_by(with_spread(stack, calibrated), captures())
+    check_calibration(calibrated, seen, profiled=True)
+
+
+@pytest.mark.parametrize("number", [FINAL, 0, 1])
+def test_without_profiles_no_capture_decides_about_its_own_scores(
+    stack_without_profiles: DetectorStack, number: int
+) -> None:
+    """The mapping of the final detectors comes from all windows not trained on, that of a fold from
+    those that the other folds left out."""
+    calibrated = stack_without_profiles.of(number)
+    some = captures(config(protocol="zero-shot"))
+    seen = unseen_by(with_spread(stack_without_profiles, calibrated), some, without=number)
+    check_calibration(calibrated, seen, profiled=False)
+
+
+def check_calibration(
+    calibrated: Detectors, seen: list[tuple[Scores, PreparedCapture]], profiled: bool
+) -> None:
     clean = [capture.store.y[scores.windows] == 0 for scores, capture in seen]
+    attacked = [s.deviation[~c] for (s, _), c in zip(seen, clean, strict=True)]
     expected = clean_thresholds(
         np.concatenate([s.deviation[c] for (s, _), c in zip(seen, clean, strict=True)]),
         np.concatenate([k.experience[c] for (_, k), c in zip(seen, clean, strict=True)]),
-        np.concatenate([s.deviation[~c] for (s, _), c in zip(seen, clean, strict=True)]),
+        np.concatenate(attacked) if profiled else None,
     )
     np.testing.assert_allclose(calibrated.vgae.thresholds, expected, rtol=1e-4)
     departure = np.concatenate([10 * logit(scores.gat_prob) for scores, _ in seen])
     label = np.concatenate([capture.store.y[scores.windows] for scores, capture in seen])
-    slope, border = fit_logistic(departure, label)
+    slope, border = fit_logistic(departure, label, profiled)
     assert calibrated.gat is not None
     assert float(calibrated.gat.slope) == pytest.approx(slope, rel=0.05)
     assert float(calibrated.gat.border) == pytest.approx(border, rel=0.02)
