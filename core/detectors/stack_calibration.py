@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.detectors.calibration import clean_thresholds, fit_logistic, usual_spread
+from core.detectors.calibration import clean_thresholds, fit_logistic, stage, usual_spread
 from core.detectors.capture_scores import (
     Evidence,
     departure_of,
@@ -21,6 +21,9 @@ from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
 from core.detectors.stack import Detectors
 from core.detectors.vgae import VGAE
+
+FEW_CAPTURES = 3
+"""Fewer captures than this with a reference of full length do not speak for all."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class Unseen:
     def clean(self) -> npt.NDArray[np.int64]:
         """Those that are not attacked."""
         return self.rows[self.label == 0]
+
+    @property
+    def stage(self) -> int:
+        """Of the experience that the capture's profile was learnt from; 0 without one."""
+        profile = self.capture.profile
+        return int(stage(np.array(profile.windows))) if profile is not None else 0
 
 
 def calibrate_vgae(vgae: VGAE, preferred: Sequence[Unseen], everything: Sequence[Unseen]) -> None:
@@ -84,6 +93,7 @@ def calibrate_gat(gat: GAT, preferred: Sequence[Unseen], everything: Sequence[Un
             break
     else:
         return False
+    judged = _experienced(judged)
     above = []
     for part in judged:
         assert part.detectors.gat is not None
@@ -105,6 +115,18 @@ def calibrate_gat(gat: GAT, preferred: Sequence[Unseen], everything: Sequence[Un
     set_buffer(gat.border, border)
     gat.calibrated.fill_(True)
     return True
+
+
+def _experienced(judged: list[Unseen]) -> list[Unseen]:
+    """Windows of captures whose profile was learnt from as many windows as any.
+
+    What a short reference knows little of departs far, and a dozen windows of one short capture
+    would set the border for all. All windows, where that leaves few captures or one class.
+    """
+    most = max(part.stage for part in judged)
+    chosen = [part for part in judged if part.stage == most]
+    told = np.unique(np.concatenate([part.label for part in chosen]))
+    return chosen if len(chosen) >= FEW_CAPTURES and len(told) > 1 else judged
 
 
 def set_buffer(buffer: Tensor, value: npt.ArrayLike) -> None:
