@@ -34,8 +34,8 @@ RANGES = {"All": 0, "Last 100": 100, "Last 20": 20}
 def run_panel(run: Run) -> None:
     """Everything about one run; redraws itself every second while the run is active."""
     every = REFRESH_S if run.active else None
-    # Once per page and not each second: listing hundreds of runs is a good part of the work.
-    others = {r.id: r for r in jobs().runs() if r.id != run.id and r.kind in CURVED}
+    # Once per page and not each second: listing and naming hundreds of runs is much of the work.
+    others = {r.id: (r, run_label(r)) for r in jobs().runs() if r.id != run.id and r.kind in CURVED}
     st.fragment(_panel, run_every=every)(run.id, run.active, others)
 
 
@@ -77,7 +77,7 @@ def queue_text(run: Run) -> str:
     return f"waiting for its turn on {run.device}: {before} run{'s' * (before != 1)} before it"
 
 
-def _panel(run_id: str, was_active: bool, offered_runs: dict[str, Run]) -> None:
+def _panel(run_id: str, was_active: bool, offered_runs: dict[str, tuple[Run, str]]) -> None:
     run = jobs().get(run_id)
     if run is None:
         st.error("This run was deleted.", icon=":material/delete:")
@@ -102,7 +102,7 @@ def _panel(run_id: str, was_active: bool, offered_runs: dict[str, Run]) -> None:
         st.info(waits, icon=":material/show_chart:")
         return
     others = {
-        label: _frames(drained(id, ended=not offered_runs[id].active), offered)
+        label: _frames(drained(id, ended=not offered_runs[id][0].active), offered)
         for id, label in beside.items()
     }
     most = LIVE_POINTS if run.active and not frozen else 0
@@ -161,7 +161,9 @@ def _view(state: Drained) -> str:
     return str(chosen)
 
 
-def _controls(run: Run, others: dict[str, Run]) -> tuple[float, bool, int, bool, dict[str, str]]:
+def _controls(
+    run: Run, others: dict[str, tuple[Run, str]]
+) -> tuple[float, bool, int, bool, dict[str, str]]:
     """Smoothing, log axis, epochs shown, whether curves are frozen, runs to lay over them."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         smoothing = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="live_smoothing", width=160)
@@ -182,12 +184,12 @@ def _controls(run: Run, others: dict[str, Run]) -> tuple[float, bool, int, bool,
             "Beside it",
             list(others),
             key="live_beside",
-            format_func=lambda id: run_label(others[id]),
+            format_func=lambda id: others[id][1],
             max_selections=MOST_BESIDE,
             placeholder="Lay other runs over the curves",
             width=300,
         )
-    labels = {id: f"{others[id].dataset} {id[-4:]}" for id in beside}
+    labels = {id: f"{others[id][0].dataset} {id[-4:]}" for id in beside}
     return smoothing, log_axis, RANGES[shown or "All"], frozen, labels
 
 
