@@ -282,6 +282,13 @@ class FusionAgentConfig(Settings):
         low=0.0,
         high=1e6,
     )
+    assumed_grid: int = setting(
+        10,
+        "points per score, evenly from 0 to 1, where a logistic regression says what to expect "
+        "unless training windows tell otherwise (only with state=[anomaly,gat_prob]); 0: none",
+        low=0,
+        high=1000,
+    )
     reward_function: str = setting(
         "", "own reward instead of the costs, as module:function (see the guide); empty: none"
     )

@@ -126,7 +126,8 @@ def _experienced(judged: list[Unseen]) -> list[Unseen]:
     most = max(part.stage for part in judged)
     chosen = [part for part in judged if part.stage == most]
     told = np.unique(np.concatenate([part.label for part in chosen]))
-    return chosen if len(chosen) >= FEW_CAPTURES and len(told) > 1 else judged
+    captures = {part.capture.key for part in chosen}
+    return chosen if len(captures) >= FEW_CAPTURES and len(told) > 1 else judged
 
 
 def set_buffer(buffer: Tensor, value: npt.ArrayLike) -> None:

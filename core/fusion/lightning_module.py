@@ -15,6 +15,7 @@ import torch
 from core.cache.predictions import FusionPredictionCache
 from core.config import FusionAgentConfig, FusionEvaluationConfig, FusionTrainingConfig
 from core.errors import CheckpointError, ConfigError
+from core.fusion.assumed import Assumed, assumed_windows
 from core.fusion.cuda_graph import GraphedLearn
 from core.fusion.dqn import Batch, Learner, act, act_boltzmann, learn, update_target
 from core.fusion.q_network import QNetwork, features, flatten_parameters
@@ -126,6 +127,10 @@ class FusionLightningModule(pl.LightningModule):
         self.train_windows = Windows.of(train, self.encoder)
         self.val_windows = Windows.of(validation, self.encoder)
         threshold = evaluation_cfg.threshold
+        self.assumed: Assumed | None = None
+        """Drawn like training windows, their rows following those."""
+        if self.encoder.plain:
+            self.assumed = assumed_windows(train, self.alphas, agent_cfg, threshold)
         self.best_single, self.oracle = reward_bounds(validation, agent_cfg, threshold, self.alphas)
         self.scale = self._scale()
         self.batch_size = agent_cfg.batch_size
@@ -176,6 +181,8 @@ class FusionLightningModule(pl.LightningModule):
     def on_train_start(self) -> None:
         self.train_windows = self.train_windows.to(self.device)
         self.val_windows = self.val_windows.to(self.device)
+        if self.assumed is not None:
+            self.assumed = self.assumed.to(self.device)
         self.generator = torch.Generator(self.device)
         if self._random_state is not None and self.device.type == "cpu":
             self.generator.set_state(self._random_state)
@@ -214,7 +221,7 @@ class FusionLightningModule(pl.LightningModule):
         profile = self.trainer.profiler.profile  # type: ignore[attr-defined]
         with profile("fusion: draw and pay transitions"):
             rows = torch.randint(
-                len(self.train_windows),
+                len(self.train_windows) + len(self.assumed or ()),
                 (updates, self.batch_size),
                 generator=self.generator,
                 device=self.device,
@@ -264,7 +271,7 @@ class FusionLightningModule(pl.LightningModule):
     def _sampled_batches(self, rows: torch.Tensor, replay: ReplayBuffer) -> Iterator[Batch]:
         """Visit ``[U, B]`` rows; after each ``B`` of them, give a batch from the memory."""
         for visited in rows:
-            replay.push(visited, self._explore(self.train_windows.states(visited)))
+            replay.push(visited, self._explore(self._states(visited)))
             drawn = self._replayed(replay, len(visited))
             batch = self._transitions(drawn.window)
             rewards = batch.rewards.gather(1, drawn.action[:, None]).squeeze(1)
@@ -282,23 +289,41 @@ class FusionLightningModule(pl.LightningModule):
             return replay.sample(size, self.generator, self.importance)
         return replay.sample(size, self.generator)
 
+    def _states(self, rows: torch.Tensor) -> torch.Tensor:
+        """What the agent sees of rows ``[B]``, ``[B, D]``."""
+        recorded, assumed = self._parts(rows)
+        states = self.train_windows.states(recorded)
+        if self.assumed is None:
+            return states
+        return torch.where((assumed < 0)[:, None], states, self.assumed.states[assumed])
+
+    def _parts(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows ``[B]`` as rows of training windows (if need be, the last one), and as rows of what
+        is assumed (if need be, a negative one)."""
+        count = len(self.train_windows)
+        # No choice by mask, which a GPU would have to be waited for.
+        return rows.clamp(max=count - 1), (rows - count).clamp(min=-1)
+
     def _transitions(self, rows: torch.Tensor) -> Batch:
-        """The transitions that start in ``rows`` ``[B]``, with the reward of every action."""
+        """The transitions that start in ``rows`` ``[B]``, with the reward of every action.
+
+        An assumed window ends its recording, and no term for sure scores is paid for it.
+        """
         windows, cfg = self.train_windows, self.agent_cfg
-        scores = windows.scores(rows)
+        recorded, assumed = self._parts(rows)
+        known = assumed < 0
+        scores = windows.scores(recorded)
         rewards = reward_matrix(
             scores[:, 0],
             scores[:, 1],
-            windows.labels(rows),
+            windows.labels(recorded),
             self.alphas,
             cfg,
             self.evaluation_cfg.threshold,
         )
-        # Scaled to [-1, 1], so that costs do not act as a larger learning rate.
-        batch = Batch(features(windows.states(rows)), rewards / self.scale)
-        if cfg.gamma == 0 and not cfg.confidence_weight:
-            return batch
-        after, live = windows.following(rows)
+        if cfg.gamma or cfg.confidence_weight:
+            after, live = windows.following(recorded)
+            live = live * known
         if cfg.confidence_weight:
             next_scores = windows.scores(after)
             term = shaping(
@@ -307,8 +332,11 @@ class FusionLightningModule(pl.LightningModule):
                 live,
                 cfg.gamma,
             )
-            share = cfg.confidence_weight / self.scale
-            batch = batch._replace(rewards=batch.rewards + share * term[:, None])
+            rewards = rewards + cfg.confidence_weight * term[:, None]
+        if self.assumed is not None:
+            rewards = torch.where(known[:, None], rewards, self.assumed.rewards[assumed])
+        # Scaled to [-1, 1], so that costs do not act as a larger learning rate.
+        batch = Batch(features(self._states(rows)), rewards / self.scale)
         if cfg.gamma == 0:
             return batch
         return batch._replace(next_features=features(windows.states(after)), live=live)

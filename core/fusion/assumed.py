@@ -1,0 +1,78 @@
+"""What the agent assumes of scores that no window of the training has."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from core.cache.predictions import FusionPredictionCache
+from core.config import FusionAgentConfig
+from core.fusion.reward import reward_matrix
+
+SAMPLE = 100_000
+"""Windows that the regression is fitted to, at most."""
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """``V`` states, evenly over the plane of both scores, and what is expected there."""
+
+    states: torch.Tensor
+    """``[V, 2]``"""
+    rewards: torch.Tensor
+    """``[V, A]`` of every alpha."""
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def to(self, device: torch.device) -> "Assumed":
+        """The same on another device."""
+        return Assumed(self.states.to(device), self.rewards.to(device))
+
+
+def assumed_windows(
+    train: FusionPredictionCache,
+    alphas: torch.Tensor,
+    agent_cfg: FusionAgentConfig,
+    threshold: float,
+) -> Assumed | None:
+    """``agent.assumed_grid`` squared states, to be drawn like windows of the training.
+
+    They count as attacked as likely as a logistic regression of the label on both scores says.
+    Where the training has windows these outnumber them; elsewhere a policy would be whatever a
+    network makes of scores that it never saw. Such there are: cross-fitted detectors are less sure
+    than the final ones, which have seen more. On a simulated vehicle the agent passed over attacks
+    with a probability of 1.00 and an anomaly score of .4, a pair that no training window had; on a
+    real one it raised alarms at anomaly scores of .1 with probabilities that none had had either.
+    A weighted sum of both scores tells the one from the other.
+
+    Args:
+        alphas: ``[A]``.
+        threshold: of the fused score.
+
+    Returns:
+        None if none are asked for, or only one class is there to learn from.
+
+    Raises:
+        ConfigError: if the user's own reward cannot be had.
+    """
+    some = train.select(slice(None, None, -(-len(train) // SAMPLE)))
+    if not agent_cfg.assumed_grid or len(np.unique(some.label)) < 2:
+        return None
+    model = LogisticRegression().fit(some.states.double().numpy(), some.label)
+    axis = torch.linspace(0.0, 1.0, agent_cfg.assumed_grid)
+    states = torch.cartesian_prod(axis, axis)
+    likely = torch.from_numpy(model.predict_proba(states.double().numpy())[:, 1:]).float()
+    clean, attacked = (
+        reward_matrix(
+            states[:, 0],
+            states[:, 1],
+            torch.full((len(states),), label),
+            alphas,
+            agent_cfg,
+            threshold,
+        )
+        for label in (0, 1)
+    )
+    return Assumed(states, torch.lerp(clean, attacked, likely))
