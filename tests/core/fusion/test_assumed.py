@@ -1,0 +1,98 @@
+"""What the agent makes of scores that no window of the training has."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.cache.predictions import FusionPredictionCache
+from core.config import FusionAgentConfig, override
+from core.fusion.assumed import assumed_windows
+from core.fusion.dqn import Batch
+from core.fusion.lightning_module import FusionLightningModule
+from core.fusion.reward import alpha_values
+from tests.core.fusion.caches import each_right_in_half, small_config
+from tests.core.fusion.test_training import train_on, verdicts
+
+ALPHAS = torch.tensor([0.0, 0.5, 1.0])
+
+
+def apart(windows: int = 2000, seed: int = 0) -> FusionPredictionCache:
+    """Both scores near .2 in clean windows and near .8 in attacked ones, and nothing else."""
+    rng = np.random.default_rng(seed)
+    label = rng.random(windows) < 0.5
+    anomaly, gat_prob = (np.clip(rng.normal(0.2 + 0.6 * label, 0.05), 0, 1) for _ in range(2))
+    return FusionPredictionCache.from_arrays(anomaly, gat_prob, label)
+
+
+def module(scores: FusionPredictionCache, **agent: object) -> FusionLightningModule:
+    config = override(small_config(), {"agent": agent})
+    return FusionLightningModule(config.agent, config.training, config.evaluation, scores, scores)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_the_scores_disagree_as_never_in_training_their_sum_decides(seed: int) -> None:
+    places = np.linspace(0.01, 0.99, 50)
+    anomaly, gat_prob = (axis.ravel() for axis in np.meshgrid(places, places))
+    total = anomaly + gat_prob
+    chosen = ((anomaly >= 0.5) != (gat_prob >= 0.5)) & (abs(total - 1) > 0.1)
+    new = FusionPredictionCache.from_arrays(anomaly[chosen], gat_prob[chosen], total[chosen] > 1)
+    right = {}
+    for grid in (0, 10):
+        config = override(small_config(seed=seed), {"agent.assumed_grid": grid})
+        trained, _ = train_on(apart(seed=seed), config)
+        assert trained.reward > 0.999
+        right[grid] = np.mean(verdicts(trained, new) == (new.label == 1))
+    assert right[0] < 0.8, "else this test tells nothing"
+    assert right[10] > 0.93
+
+
+def test_windows_outnumber_what_is_assumed() -> None:
+    # The regression sees no more than the sum, which the label does not follow here.
+    scores = each_right_in_half()
+    trained, validation = train_on(scores, small_config())
+    assert np.mean(verdicts(trained, validation) == (validation.label == 1)) >= 0.97
+
+
+def test_expected_rewards_by_hand() -> None:
+    # Two scores that both are the label: the regression is symmetric, and even at their middle.
+    label = np.array([0, 1] * 50)
+    scores = FusionPredictionCache.from_arrays(label * 1.0, label * 1.0, label)
+    cfg = FusionAgentConfig(assumed_grid=3, miss_cost=3.0)
+    assumed = assumed_windows(scores, ALPHAS, cfg, threshold=0.5)
+    assert assumed is not None
+    assert assumed.states.tolist() == [[a, g] for a in (0, 0.5, 1) for g in (0, 0.5, 1)]
+    corner, middle, crossed = assumed.rewards[0], assumed.rewards[4], assumed.rewards[2]
+    assert corner[0] == corner[1] == corner[2] > 0.5, "clean, and called so"
+    # Called an attack by every alpha: right half of the time, else a false alarm of cost 1.
+    assert middle.tolist() == pytest.approx([0.0, 0.0, 0.0], abs=2e-3)
+    # VGAE 0, GAT 1, as likely attacked as not: a miss costs 3, so alarms (0) beat silence (-1).
+    assert crossed.tolist() == pytest.approx([-1.0, 0.0, 0.0], abs=2e-3)
+
+
+def test_nothing_is_assumed_where_nothing_can_be() -> None:
+    scores = each_right_in_half(100)
+    cfg = FusionAgentConfig()
+    alphas = alpha_values(cfg.alpha_steps)
+    assert assumed_windows(scores, alphas, FusionAgentConfig(assumed_grid=0), 0.5) is None
+    clean = scores.select(np.flatnonzero(scores.label == 0))
+    assert assumed_windows(clean, alphas, cfg, 0.5) is None
+    assert module(scores, state=("anomaly", "gat_prob", "disagreement")).assumed is None
+    assert len(module(scores).assumed or ()) == 100
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.9])
+def test_rows_beyond_the_windows_are_those_assumed(gamma: float) -> None:
+    scores = each_right_in_half(100)
+    made, plain = module(scores, gamma=gamma), module(scores, gamma=gamma, assumed_grid=0)
+    assumed = made.assumed
+    assert assumed is not None
+    rows = torch.tensor([3, 100, 7, 199])
+    batch: Batch = made._transitions(rows)
+    alone = plain._transitions(torch.tensor([3, 7]))
+    assert torch.equal(batch.features[[0, 2]], alone.features)
+    assert torch.equal(batch.rewards[[0, 2]], alone.rewards)
+    assert torch.equal(batch.rewards[[1, 3]], assumed.rewards[[0, 99]] / made.scale)
+    assert torch.equal(made._states(rows)[[1, 3]], torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+    if gamma:
+        assert batch.live is not None
+        assert batch.live.tolist() == [1.0, 0.0, 1.0, 0.0], "they end their recording"
