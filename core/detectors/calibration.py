@@ -46,8 +46,9 @@ def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
     return center, spread + SPREAD_FLOOR
 
 
-def passed_center(values: Floats, center: float, spread: float) -> Floats:
-    """``[G]`` center of clean windows of a capture, as far as those before each window tell.
+def passed_center(values: Floats, center: npt.ArrayLike, spread: npt.ArrayLike) -> Floats:
+    """Center of clean windows of a capture, as far as those before each window tell; ``[G]`` or
+    ``[G, C]`` like the values.
 
     The lower two quantiles of what came before, clean or not, are clean windows' unless three
     quarters of it were under attack; from these the median of a normal distribution follows. It
@@ -55,17 +56,20 @@ def passed_center(values: Floats, center: float, spread: float) -> Floats:
     spreads at most: a capture that is attacked from its first window on does not pass for clean.
 
     Args:
-        values: ``[G]`` of a capture's windows in a row.
-        center, spread: of clean windows elsewhere.
+        values: ``[G]`` or ``[G, C]`` of a capture's windows in a row.
+        center, spread: of clean windows elsewhere; one each, or ``[C]``.
     """
-    before = pd.Series(values).expanding()
+    before = pd.DataFrame(values).expanding()
     # Shifted by one window: a window is never its own reference. The first has none.
-    low, high = (before.quantile(q).shift(1).fillna(center).to_numpy() for q in LOWER_QUANTILES)
+    low, high = (
+        before.quantile(q).shift(1).to_numpy().reshape(values.shape) for q in LOWER_QUANTILES
+    )
     below, above = -norm.ppf(np.array(LOWER_QUANTILES))
     median = high + (high - low) * above / (below - above)
-    shift = np.minimum(median - center, HIGHEST_SHIFT * spread)
-    passed = np.arange(len(values))
-    return center + shift * passed / (passed + PASSED_WINDOWS)
+    shift = np.minimum(median - center, HIGHEST_SHIFT * np.asarray(spread))
+    shift[0] = 0.0
+    passed = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(center + shift * passed / (passed + PASSED_WINDOWS), np.float64)
 
 
 def usual_spread(departures: Floats) -> Floats:
@@ -106,16 +110,21 @@ def stage(experience: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def clean_thresholds(
-    deviations: Floats, experience: npt.NDArray[np.int64], attacked: Floats | None = None
+    deviations: Floats,
+    experience: npt.NDArray[np.int64],
+    attacked: Floats | None = None,
+    profiled: bool = True,
 ) -> Floats:
     """``[len(EXPERIENCE)]`` thresholds of windows of each stage of experience.
 
     They lie between two quantiles of the stage's clean windows. Which share of the way up, recorded
-    attacks say: as high as they allow. Never rising from one stage to the next.
+    attacks say: as high as they allow. Without a profile they do not know (another vehicle departs
+    otherwise), and thresholds lie :func:`half_way`. Never rising from one stage to the next.
 
     Args:
         deviations, experience: ``[G]`` of clean windows that were not trained on.
         attacked: deviations of attacked ones; none: thresholds are as high as may be.
+        profiled: whether deviations are from the profile of a vehicle.
     """
     stages = stage(experience)
     parts = [deviations[stages == number] for number in range(len(EXPERIENCE))]
@@ -126,8 +135,17 @@ def clean_thresholds(
         label = np.repeat([False, True], [len(deviations), len(attacked)])
         _, border = _most_likely(np.concatenate([deviations, attacked]), label, high)
         share = float(np.clip((border - low) / max(high - low, 1e-9), 0.0, 1.0))
-    thresholds = np.array([low + share * (high - low) for low, high in bounds])
+    if profiled:
+        thresholds = np.array([low + share * (high - low) for low, high in bounds])
+    else:
+        thresholds = np.array([half_way(*pair) for pair in bounds])
     return np.maximum(np.maximum.accumulate(thresholds[::-1])[::-1], 1e-6)
+
+
+def half_way(low: float, high: float) -> float:
+    """Between the lowest and the highest threshold, on a logarithmic scale: where a border lies
+    that no profile and no attack on the same vehicle tells more of."""
+    return float(np.sqrt(max(low, SPREAD_FLOOR) * max(high, SPREAD_FLOOR)))
 
 
 def _bounds(clean: Floats) -> tuple[float, float]:
@@ -176,7 +194,7 @@ def fit_logistic(
     slope, border = _most_likely(departure, attacked, strict)
     if profiled:
         return Logistic(slope, max(border, strict))
-    return Logistic(slope, float(np.sqrt(max(lenient, SPREAD_FLOOR) * max(strict, SPREAD_FLOOR))))
+    return Logistic(slope, half_way(lenient, strict))
 
 
 def _most_likely(

@@ -119,23 +119,10 @@ def departure_of(
         usual: taken instead of the GAT's own usual spread.
     """
     assert evidence.log_odds is not None
-    center, spread = normal_odds(gat, capture, evidence.log_odds)
+    own = numbers_of(gat.odds_center), numbers_of(gat.odds_spread)
+    center, spread = normal_of(evidence.log_odds, capture, own)
     usual = numbers_of(gat.odds_usual) if usual is None else usual
     return (evidence.log_odds - center) / expected_spread(spread, usual)
-
-
-def normal_odds(
-    gat: GAT, capture: PreparedCapture, log_odds: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Center (``[G]`` or one for all) and spread of the log-odds ``[G]`` of clean windows.
-
-    Those of the capture's reference windows; where there are none, the network's of its training,
-    the center moved to where the windows before each one seem to lie.
-    """
-    if len(capture.reference):
-        return center_and_spread(log_odds[capture.reference])
-    center, spread = numbers_of(gat.odds_center), numbers_of(gat.odds_spread)
-    return passed_center(log_odds, float(center), float(spread)), spread
 
 
 def _probability(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> npt.NDArray[np.float64]:
@@ -152,9 +139,15 @@ def normal_of(
     capture: PreparedCapture,
     own: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Center and spread ``[C]`` of ``[G, C]`` in the reference windows of a capture; ``own``, the
-    network's of its training, where there are none."""
-    return center_and_spread(values[capture.reference]) if len(capture.reference) else own
+    """Center (of each window, or one for all) and spread of clean windows' ``[G]`` or ``[G, C]``.
+
+    Those of the capture's reference windows; where there are none ``own``, the network's of its
+    training, the center moved to where the windows before each one seem to lie.
+    """
+    if len(capture.reference):
+        return center_and_spread(values[capture.reference])
+    center, spread = own
+    return passed_center(values, center, spread), spread
 
 
 def numbers_of(tensor: Tensor) -> npt.NDArray[np.float64]:

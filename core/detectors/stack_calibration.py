@@ -13,7 +13,6 @@ from core.detectors.capture_scores import (
     Evidence,
     departure_of,
     deviation_of,
-    normal_odds,
     normal_of,
     numbers_of,
 )
@@ -65,21 +64,19 @@ def calibrate_vgae(vgae: VGAE, preferred: Sequence[Unseen], everything: Sequence
         model = part.detectors.vgae
         own = numbers_of(model.component_center), numbers_of(model.component_spread)
         center, _ = normal_of(part.evidence.components, part.capture, own)
-        above.append(part.evidence.components[part.clean] - center)
+        above.append((part.evidence.components - center)[part.clean])
     usual = usual_spread(np.concatenate(above))
     distances, experience, attacked = [], [], []
     for part in clean:
         distance = deviation_of(part.detectors.vgae, part.capture, part.evidence, usual)
         distances.append(distance[part.clean])
-        if len(part.capture.reference):
-            # Without a reference another vehicle departs by more than these captures tell:
-            # thresholds stay as high as may be.
-            attacked.append(distance[part.rows[part.label > 0]])
+        attacked.append(distance[part.rows[part.label > 0]])
         experience.append(part.capture.experience[np.isin(part.capture.scored, part.clean)])
     thresholds = clean_thresholds(
         np.concatenate(distances),
         np.concatenate(experience),
-        np.concatenate([*attacked, np.empty(0)]),
+        np.concatenate(attacked),
+        any(len(part.capture.reference) for part in clean),
     )
     set_buffer(vgae.component_usual, usual)
     set_buffer(vgae.thresholds, thresholds)
@@ -99,7 +96,9 @@ def calibrate_gat(gat: GAT, preferred: Sequence[Unseen], everything: Sequence[Un
         assert part.detectors.gat is not None
         assert part.evidence.log_odds is not None
         odds = part.evidence.log_odds
-        center, _ = normal_odds(part.detectors.gat, part.capture, odds)
+        model = part.detectors.gat
+        own = numbers_of(model.odds_center), numbers_of(model.odds_spread)
+        center, _ = normal_of(odds, part.capture, own)
         above.append((odds - center)[part.clean])
     usual = usual_spread(np.concatenate(above))
     departures = []
