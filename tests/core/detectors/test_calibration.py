@@ -102,6 +102,13 @@ def test_the_center_of_windows_before_by_hand() -> None:
         assert found[i] == pytest.approx(-1.0 + (median + 1.0) * i / (i + 10), abs=1e-3)
 
 
+def test_every_column_has_a_center_of_its_own() -> None:
+    values = np.random.default_rng(3).normal([1.0, -5.0], 2.0, (30, 2))
+    found = passed_center(values, np.array([0.0, -1.0]), np.array([1.0, 0.1]))
+    for i, (center, spread) in enumerate(((0.0, 1.0), (-1.0, 0.1))):
+        np.testing.assert_array_equal(found[:, i], passed_center(values[:, i], center, spread))
+
+
 def test_the_center_of_windows_before_stays_with_clean_ones_while_most_are_attacked() -> None:
     rng = np.random.default_rng(0)
     clean, attacked = rng.normal(2.0, 0.5, 2000), rng.normal(30.0, 1.0, 2000)
@@ -195,3 +202,13 @@ def test_a_classifier_that_sees_nothing_calls_nothing_an_attack() -> None:
     label = (np.arange(3000) % 3 == 0).astype(np.uint8)
     found = fit_logistic(departure, label)
     assert (found.probability(departure[label == 0]) >= 0.5).mean() <= 0.001
+
+
+def test_without_a_profile_thresholds_lie_half_way_whatever_attacks_were_seen() -> None:
+    rng = np.random.default_rng(0)
+    clean, stages = np.abs(rng.normal(0, 1, 8000)), np.full(8000, 1000)
+    low, high = np.quantile(clean, [0.99, 0.999]) * [1, MARGIN]
+    for attacked in (None, rng.normal(2.5, 0.3, 2000), rng.normal(30, 1, 2000)):
+        found = clean_thresholds(clean, stages, attacked, profiled=False)
+        np.testing.assert_allclose(found, np.sqrt(low * high))
+    assert (clean_thresholds(np.zeros(50), np.zeros(50, int), profiled=False) > 0).all()

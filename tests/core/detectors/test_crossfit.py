@@ -147,7 +147,8 @@ def check_calibration(
     expected = clean_thresholds(
         np.concatenate([s.deviation[c] for (s, _), c in zip(seen, clean, strict=True)]),
         np.concatenate([k.experience[c] for (_, k), c in zip(seen, clean, strict=True)]),
-        np.concatenate(attacked) if profiled else None,
+        np.concatenate(attacked),
+        profiled,
     )
     np.testing.assert_allclose(calibrated.vgae.thresholds, expected, rtol=1e-4)
     departure = np.concatenate([10 * logit(scores.gat_prob) for scores, _ in seen])

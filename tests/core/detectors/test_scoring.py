@@ -150,7 +150,7 @@ def test_log_odds_are_taken_relative_to_the_reference(protocol: str) -> None:
     np.testing.assert_allclose(found.gat_prob, expected, rtol=1e-5)
 
 
-def test_without_commissioning_the_model_and_experience_are_the_reference() -> None:
+def test_without_commissioning_windows_before_move_the_reference_of_the_model() -> None:
     settings = config(protocol="zero-shot")
     store = build_graphs(random_capture(1200, 9, seed=4), settings.window)
     vgae = untrained_vgae()
@@ -160,8 +160,11 @@ def test_without_commissioning_the_model_and_experience_are_the_reference() -> N
     vgae.component_usual.fill_(8.0)
     found = score_capture(Detectors(vgae, None), prepare_capture("test_/x", store, settings), CPU)
     assert found.windows.tolist() == list(range(60))
-    # The geometric mean of 2, the model's own spread, and 8, the usual one.
-    expected = np.sqrt((np.maximum((found.components + 1) / 4, 0) ** 2).mean(1))
+    # From where the windows before lie, in units of the geometric mean of 2, the model's own
+    # spread, and 8, the usual one.
+    center = passed_center(found.components, -1.0, 2.0)
+    expected = np.sqrt((np.maximum((found.components - center) / 4, 0) ** 2).mean(1))
+    assert abs(center[-1] + 1.0).max() > 0.1
     np.testing.assert_allclose(found.deviation, expected)
     # Of 60 windows, the first 5 are of stage 0 (threshold 7), the last 10 of stage 4 (3).
     for window, threshold in ((0, 7), (4, 7), (5, 6), (10, 5), (20, 4), (49, 4), (50, 3), (59, 3)):
