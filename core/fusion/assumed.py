@@ -47,6 +47,9 @@ def assumed_windows(
     real one it raised alarms at anomaly scores of .1 with probabilities that none had had either.
     A weighted sum of both scores tells the one from the other.
 
+    Windows that no weight gets right say nothing of weights, and the regression does not see them:
+    attacks that neither detector finds look clean, and would have both scores mean little.
+
     Args:
         alphas: ``[A]``.
         threshold: of the fused score.
@@ -57,10 +60,14 @@ def assumed_windows(
     Raises:
         ConfigError: if the user's own reward cannot be had.
     """
-    some = train.select(slice(None, None, -(-len(train) // SAMPLE)))
-    if not agent_cfg.assumed_grid or len(np.unique(some.label)) < 2:
+    if not agent_cfg.assumed_grid:
         return None
-    model = LogisticRegression().fit(some.states.double().numpy(), some.label)
+    some = train.select(slice(None, None, -(-len(train) // SAMPLE)))
+    scores, label = some.states.double().numpy(), np.asarray(some.label, bool)
+    told = ((scores >= threshold) == label[:, None]).any(axis=1)
+    if len(np.unique(label[told])) < 2:
+        return None
+    model = LogisticRegression().fit(scores[told], label[told])
     axis = torch.linspace(0.0, 1.0, agent_cfg.assumed_grid)
     states = torch.cartesian_prod(axis, axis)
     likely = torch.from_numpy(model.predict_proba(states.double().numpy())[:, 1:]).float()

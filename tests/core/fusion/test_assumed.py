@@ -96,3 +96,21 @@ def test_rows_beyond_the_windows_are_those_assumed(gamma: float) -> None:
     if gamma:
         assert batch.live is not None
         assert batch.live.tolist() == [1.0, 0.0, 1.0, 0.0], "they end their recording"
+
+
+def test_windows_that_no_weight_gets_right_do_not_count() -> None:
+    scores = apart()
+    cfg = FusionAgentConfig()
+    missed = np.random.default_rng(0).uniform(0.1, 0.3, (2, 2000))
+    both = FusionPredictionCache.from_arrays(
+        np.append(scores.anomaly_score, missed[0]),
+        np.append(scores.gat_prob, missed[1]),
+        np.append(scores.label, np.ones(2000)),
+    )
+    first, second = (assumed_windows(s, ALPHAS, cfg, 0.5) for s in (scores, both))
+    assert first is not None
+    assert second is not None
+    torch.testing.assert_close(first.rewards, second.rewards, atol=1e-3, rtol=0)
+    # Nothing is left of one class where no weight finds an attack.
+    blind = FusionPredictionCache.from_arrays(*missed, np.arange(2000) % 2)
+    assert assumed_windows(blind, ALPHAS, cfg, 0.5) is None
