@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.bench import fusion
 from core.detectors.capture_scores import score_capture
 from core.detectors.crossfit import train_stack
 from core.fusion.training import train_agent
@@ -13,6 +14,7 @@ from core.graphs.tensors import GraphTensors
 from core.progress import SilentReporter
 from tests.core.detectors.toy import config, prepared
 from tests.core.fusion.caches import each_right_in_half, small_config
+from tests.core.small_dataset import recording
 
 pytestmark = [
     pytest.mark.cuda,
@@ -51,3 +53,14 @@ def test_the_agent_learns_on_the_device() -> None:
     trained = train_agent(train, validation, settings)
     assert trained.gap_closed is not None
     assert trained.gap_closed > 0.8
+
+
+def test_the_bench_reports_recorded_steps_and_how_busy_the_device_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, few in {"WINDOWS": 2000, "UPDATES": 20, "REPEATS": 1}.items():
+        monkeypatch.setattr(fusion, name, few)
+    measured, _ = fusion.fusion_speed(recording(0, 2.0), CUDA)
+    assert measured["updates_per_s_256_cuda_graphs"] > 0
+    busy = measured["gpu_utilisation_percent"]
+    assert busy is None or 0 <= busy <= 100
