@@ -237,6 +237,8 @@ def slowdown(page: Page, workspace: Workspace, training: str) -> dict[str, float
             before = watcher.redrawn
             take("watched")
             redraws.append((watcher.redrawn - before) / TURN_S)
+            if watcher.error:
+                raise RuntimeError(f"the watched page failed: {watcher.error}")
     return {
         "closed_epochs_per_s": statistics.median(rates["closed"]),
         "slower_percent": slower("open"),
