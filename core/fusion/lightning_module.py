@@ -271,7 +271,7 @@ class FusionLightningModule(pl.LightningModule):
     def _sampled_batches(self, rows: torch.Tensor, replay: ReplayBuffer) -> Iterator[Batch]:
         """Visit ``[U, B]`` rows; after each ``B`` of them, give a batch from the memory."""
         for visited in rows:
-            replay.push(visited, self._explore(self._states(visited)))
+            replay.push(visited, self._explore(self._states(*self._parts(visited))))
             drawn = self._replayed(replay, len(visited))
             batch = self._transitions(drawn.window)
             rewards = batch.rewards.gather(1, drawn.action[:, None]).squeeze(1)
@@ -289,9 +289,8 @@ class FusionLightningModule(pl.LightningModule):
             return replay.sample(size, self.generator, self.importance)
         return replay.sample(size, self.generator)
 
-    def _states(self, rows: torch.Tensor) -> torch.Tensor:
-        """What the agent sees of rows ``[B]``, ``[B, D]``."""
-        recorded, assumed = self._parts(rows)
+    def _states(self, recorded: torch.Tensor, assumed: torch.Tensor) -> torch.Tensor:
+        """What the agent sees of :meth:`_parts` of rows, ``[B, D]``."""
         states = self.train_windows.states(recorded)
         if self.assumed is None:
             return states
@@ -336,7 +335,7 @@ class FusionLightningModule(pl.LightningModule):
         if self.assumed is not None:
             rewards = torch.where(known[:, None], rewards, self.assumed.rewards[assumed])
         # Scaled to [-1, 1], so that costs do not act as a larger learning rate.
-        batch = Batch(features(self._states(rows)), rewards / self.scale)
+        batch = Batch(features(self._states(recorded, assumed)), rewards / self.scale)
         if cfg.gamma == 0:
             return batch
         return batch._replace(next_features=features(windows.states(after)), live=live)

@@ -92,7 +92,9 @@ def test_rows_beyond_the_windows_are_those_assumed(gamma: float) -> None:
     assert torch.equal(batch.features[[0, 2]], alone.features)
     assert torch.equal(batch.rewards[[0, 2]], alone.rewards)
     assert torch.equal(batch.rewards[[1, 3]], assumed.rewards[[0, 99]] / made.scale)
-    assert torch.equal(made._states(rows)[[1, 3]], torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+    assert torch.equal(
+        made._states(*made._parts(rows))[[1, 3]], torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    )
     if gamma:
         assert batch.live is not None
         assert batch.live.tolist() == [1.0, 0.0, 1.0, 0.0], "they end their recording"
