@@ -40,7 +40,7 @@ FINAL, ONE, PLAY = WHEN = ("Final policy", "After an epoch", "All epochs, played
 MAX_ROWS = 2000
 """Windows of one cell that are listed."""
 MEANING = {
-    UNSEEN: "grey veil: no training window fell there, so the agent guesses",
+    UNSEEN: "grey veil: no training window fell there: alpha is an assumption",
     BOUNDARY: "black line: fused = {threshold:g}, where the verdict flips",
     DENSITY: "rings: training windows, larger where there are more",
     ERRORS: "crosses: attacked windows missed; triangles: false alarms (validation and test)",
@@ -228,7 +228,7 @@ def what_if(policy: Policy, threshold: float) -> tuple[int, int]:
     st.caption(
         f"Alpha of the nearest cell of the map; {count(seen)} training windows fell into it."
         if seen
-        else "Alpha of the nearest cell of the map; no training window fell there: a guess."
+        else "Alpha of the nearest cell of the map; no training window fell there: an assumption."
     )
     return row, column
 

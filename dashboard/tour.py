@@ -38,7 +38,7 @@ STOPS = (
     ),
     Stop(
         "Ask what the agent has learned",
-        "The policy map shows whom it trusts for every pair of scores, and where it only guesses. "
+        "The policy map shows whom it trusts for every pair of scores, and where it only assumes. "
         "Click a cell for the windows in it, and a window for its frames and for what stood out.",
         POLICY,
         "Policy",

@@ -39,13 +39,13 @@ def assumed_windows(
 ) -> Assumed | None:
     """``agent.assumed_grid`` squared states, to be drawn like windows of the training.
 
-    They count as attacked as likely as a logistic regression of the label on both scores says.
-    Where the training has windows these outnumber them; elsewhere a policy would be whatever a
-    network makes of scores that it never saw. Such there are: cross-fitted detectors are less sure
-    than the final ones, which have seen more. On a simulated vehicle the agent passed over attacks
-    with a probability of 1.00 and an anomaly score of .4, a pair that no training window had; on a
-    real one it raised alarms at anomaly scores of .1 with probabilities that none had had either.
-    A weighted sum of both scores tells the one from the other.
+    They count as attacked as likely as a logistic regression of the label on the larger of both
+    scores says. Where the training has windows these outnumber them; elsewhere a policy would be
+    whatever a network makes of scores that it never saw. Such there are: cross-fitted detectors are
+    less sure than the final ones, which have seen more, and what they learnt of one vehicle they do
+    not find on another. On a simulated vehicle the agent passed over attacks with a probability of
+    1.00 and an anomaly score of .4, a pair that no training window had. Both scores are calibrated
+    not to rise in clean windows, so that one that does, where nothing else is known, is an attack.
 
     Windows that no weight gets right say nothing of weights, and the regression does not see them:
     attacks that neither detector finds look clean, and would have both scores mean little.
@@ -67,10 +67,11 @@ def assumed_windows(
     told = ((scores >= threshold) == label[:, None]).any(axis=1)
     if len(np.unique(label[told])) < 2:
         return None
-    model = LogisticRegression().fit(scores[told], label[told])
+    model = LogisticRegression().fit(scores[told].max(axis=1, keepdims=True), label[told])
     axis = torch.linspace(0.0, 1.0, agent_cfg.assumed_grid)
     states = torch.cartesian_prod(axis, axis)
-    likely = torch.from_numpy(model.predict_proba(states.double().numpy())[:, 1:]).float()
+    larger = states.amax(dim=1, keepdim=True).double().numpy()
+    likely = torch.from_numpy(model.predict_proba(larger)[:, 1:]).float()
     clean, attacked = (
         reward_matrix(
             states[:, 0],

@@ -30,12 +30,12 @@ def module(scores: FusionPredictionCache, **agent: object) -> FusionLightningMod
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_where_the_scores_disagree_as_never_in_training_their_sum_decides(seed: int) -> None:
+def test_where_the_scores_disagree_as_never_in_training_the_larger_decides(seed: int) -> None:
     places = np.linspace(0.01, 0.99, 50)
     anomaly, gat_prob = (axis.ravel() for axis in np.meshgrid(places, places))
-    total = anomaly + gat_prob
-    chosen = ((anomaly >= 0.5) != (gat_prob >= 0.5)) & (abs(total - 1) > 0.1)
-    new = FusionPredictionCache.from_arrays(anomaly[chosen], gat_prob[chosen], total[chosen] > 1)
+    larger = np.maximum(anomaly, gat_prob)
+    chosen = ((anomaly >= 0.5) != (gat_prob >= 0.5)) & (abs(larger - 0.5) > 0.1)
+    new = FusionPredictionCache.from_arrays(anomaly[chosen], gat_prob[chosen], larger[chosen] > 0.5)
     right = {}
     for grid in (0, 10):
         config = override(small_config(seed=seed), {"agent.assumed_grid": grid})
@@ -47,26 +47,31 @@ def test_where_the_scores_disagree_as_never_in_training_their_sum_decides(seed: 
 
 
 def test_windows_outnumber_what_is_assumed() -> None:
-    # The regression sees no more than the sum, which the label does not follow here.
+    # The regression sees no more than the larger score, which the label does not follow here.
     scores = each_right_in_half()
     trained, validation = train_on(scores, small_config())
     assert np.mean(verdicts(trained, validation) == (validation.label == 1)) >= 0.97
 
 
 def test_expected_rewards_by_hand() -> None:
-    # Two scores that both are the label: the regression is symmetric, and even at their middle.
+    # Two scores that both are the label: the regression is even at their middle, and as sure of an
+    # attack at 1 as of none at 0.
     label = np.array([0, 1] * 50)
     scores = FusionPredictionCache.from_arrays(label * 1.0, label * 1.0, label)
     cfg = FusionAgentConfig(assumed_grid=3, miss_cost=3.0)
     assumed = assumed_windows(scores, ALPHAS, cfg, threshold=0.5)
     assert assumed is not None
     assert assumed.states.tolist() == [[a, g] for a in (0, 0.5, 1) for g in (0, 0.5, 1)]
-    corner, middle, crossed = assumed.rewards[0], assumed.rewards[4], assumed.rewards[2]
-    assert corner[0] == corner[1] == corner[2] > 0.5, "clean, and called so"
+    quiet, crossed, middle = assumed.rewards[0], assumed.rewards[2], assumed.rewards[4]
+    # Both 0: called clean by every alpha, right but for a share of attacks that cost 3 each.
+    wrong = (1 - float(quiet[0])) / 4
+    assert 0 < wrong < 0.1
+    assert quiet.tolist() == pytest.approx([1 - 4 * wrong] * 3)
+    # VGAE 0, GAT 1: an attack but for the same share, which alphas from .5 on call so.
+    missed, found = wrong - 3 * (1 - wrong), (1 - wrong) - wrong
+    assert crossed.tolist() == pytest.approx([missed, found, found], abs=2e-3)
     # Called an attack by every alpha: right half of the time, else a false alarm of cost 1.
     assert middle.tolist() == pytest.approx([0.0, 0.0, 0.0], abs=2e-3)
-    # VGAE 0, GAT 1, as likely attacked as not: a miss costs 3, so alarms (0) beat silence (-1).
-    assert crossed.tolist() == pytest.approx([-1.0, 0.0, 0.0], abs=2e-3)
 
 
 def test_nothing_is_assumed_where_nothing_can_be() -> None:
