@@ -284,7 +284,7 @@ class FusionAgentConfig(Settings):
     )
     assumed_grid: int = setting(
         10,
-        "points per score, evenly from 0 to 1, where the larger score says what to expect "
+        "points per score, evenly from 0 to 1, where a logistic regression says what to expect "
         "unless training windows tell otherwise (only with state=[anomaly,gat_prob]); 0: none",
         low=0,
         high=1000,

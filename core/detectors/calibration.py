@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 SPREAD_FLOOR = 0.05
 """Spread of a log error, or of log-odds, below which a difference counts as noise."""
 TAIL_QUANTILE = 0.99
-"""Of clean windows' departures, the usual spread is measured here: tails make false alarms."""
+"""Of clean windows' departures, the spread is measured here too: tails make false alarms."""
 LENIENT_QUANTILE, STRICT_QUANTILE = 0.99, 0.999
 """Share of clean windows, not trained on, that stay below the lowest and the highest threshold."""
 MARGIN = 1.15
@@ -40,10 +40,22 @@ FEW_WINDOWS = 20
 
 
 def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
-    """Median and scaled median absolute deviation of clean windows ``[G, C]``, per column."""
+    """Median and spread of clean windows ``[G, C]``, per column.
+
+    The spread is the scaled median absolute deviation, or the upper tail's (:func:`tail_spread`)
+    where that is larger. Traffic has beats that most windows know nothing of: with a message sent
+    once a second, one window in twenty departs from the others, again and again. On a real vehicle
+    that it had not seen the GAT took 2 to 5 % of clean windows for attacks, one per beat.
+    """
     center = np.median(values, axis=0)
     spread = 1.4826 * np.median(np.abs(values - center), axis=0)
-    return center, spread + SPREAD_FLOOR
+    return center, np.maximum(spread, tail_spread(values - center)) + SPREAD_FLOOR
+
+
+def tail_spread(departures: Floats) -> Floats:
+    """``[C]`` spread of the normal distribution with the same upper tail as ``[G, C]``."""
+    tail: Floats = np.quantile(departures, TAIL_QUANTILE, axis=0) / norm.ppf(TAIL_QUANTILE)
+    return tail
 
 
 def passed_center(values: Floats, center: npt.ArrayLike, spread: npt.ArrayLike) -> Floats:
@@ -74,9 +86,8 @@ def passed_center(values: Floats, center: npt.ArrayLike, spread: npt.ArrayLike) 
 
 def usual_spread(departures: Floats) -> Floats:
     """``[C]`` spread of ``[G, C]`` departures of clean windows, that their network has not seen,
-    from the center of their own reference: that of a normal distribution with the same tail."""
-    tail = np.quantile(departures, TAIL_QUANTILE, axis=0) / norm.ppf(TAIL_QUANTILE)
-    return np.maximum(tail, SPREAD_FLOOR)
+    from the center of their own reference."""
+    return np.maximum(tail_spread(departures), SPREAD_FLOOR)
 
 
 def expected_spread(own: Floats, usual: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.linear_model import LogisticRegression
 
@@ -39,13 +40,14 @@ def assumed_windows(
 ) -> Assumed | None:
     """``agent.assumed_grid`` squared states, to be drawn like windows of the training.
 
-    They count as attacked as likely as a logistic regression of the label on the larger of both
-    scores says. Where the training has windows these outnumber them; elsewhere a policy would be
-    whatever a network makes of scores that it never saw. Such there are: cross-fitted detectors are
-    less sure than the final ones, which have seen more, and what they learnt of one vehicle they do
-    not find on another. On a simulated vehicle the agent passed over attacks with a probability of
-    1.00 and an anomaly score of .4, a pair that no training window had. Both scores are calibrated
-    not to rise in clean windows, so that one that does, where nothing else is known, is an attack.
+    They count as attacked as likely as a logistic regression of the label says, on both scores and
+    the larger of them. Where the training has windows these outnumber them; elsewhere a policy
+    would be whatever a network makes of scores that it never saw. Such there are: cross-fitted
+    detectors are less sure than the final ones, which have seen more, and what they learnt of one
+    vehicle they do not find on another. On a simulated vehicle the agent passed over attacks with a
+    probability of 1.00 and an anomaly score of .2, a pair that no training window had. Both scores
+    are calibrated not to rise in clean windows: where one does, the larger one counts beside their
+    sum.
 
     Windows that no weight gets right say nothing of weights, and the regression does not see them:
     attacks that neither detector finds look clean, and would have both scores mean little.
@@ -67,12 +69,12 @@ def assumed_windows(
     told = ((scores >= threshold) == label[:, None]).any(axis=1)
     if len(np.unique(label[told])) < 2:
         return None
-    model = LogisticRegression().fit(scores[told].max(axis=1, keepdims=True), label[told])
+    model = LogisticRegression().fit(_with_larger(scores[told]), label[told])
     axis = torch.linspace(0.0, 1.0, agent_cfg.assumed_grid)
     states = torch.cartesian_prod(axis, axis)
-    larger = states.amax(dim=1, keepdim=True).double().numpy()
-    likely = torch.from_numpy(model.predict_proba(larger)[:, 1:]).float()
-    clean, attacked = (
+    attacked = model.predict_proba(_with_larger(states.double().numpy()))[:, 1:]
+    likely = torch.from_numpy(attacked).float()
+    when_clean, when_attacked = (
         reward_matrix(
             states[:, 0],
             states[:, 1],
@@ -83,4 +85,9 @@ def assumed_windows(
         )
         for label in (0, 1)
     )
-    return Assumed(states, torch.lerp(clean, attacked, likely))
+    return Assumed(states, torch.lerp(when_clean, when_attacked, likely))
+
+
+def _with_larger(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """``[W, 3]`` of ``[W, 2]``."""
+    return np.column_stack([scores, scores.max(axis=1)])

@@ -48,10 +48,25 @@ def test_score_is_monotone_and_within_0_and_1(distance: np.ndarray, threshold: f
 
 
 def test_center_and_spread_are_median_and_mad() -> None:
-    components = np.array([[0.0], [1.0], [2.0], [3.0], [1000.0]])
+    # What lies below the median has no part in the upper tail.
+    components = np.array([[-1000.0], [1.0], [2.0], [3.0], [4.0]])
     center, spread = center_and_spread(components)
     assert center == [2.0]
     assert spread == pytest.approx([1.4826 * 1 + 0.05])
+
+
+def test_the_spread_knows_of_a_slow_beat() -> None:
+    # One window in twenty-one holds a message sent once a second.
+    values = np.random.default_rng(0).normal(0.0, 1.0, (210, 1))
+    _, calm = center_and_spread(values)
+    values[::21] = 8.0
+    _, beating = center_and_spread(values)
+    assert calm == pytest.approx([1.05], abs=0.15)
+    assert beating == pytest.approx([8.0 / 2.326], rel=0.05)
+    # An outlier in more than a hundred is none: it may be an attack.
+    values[::21] = 0.0
+    values[7] = 1000.0
+    assert center_and_spread(values)[1] == pytest.approx(calm, abs=0.15)
 
 
 def test_thresholds_are_a_quantile_and_a_margin() -> None:

@@ -30,24 +30,27 @@ def module(scores: FusionPredictionCache, **agent: object) -> FusionLightningMod
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_where_the_scores_disagree_as_never_in_training_the_larger_decides(seed: int) -> None:
+def test_where_scores_disagree_as_never_before_sum_and_larger_decide(
+    seed: int,
+) -> None:
     places = np.linspace(0.01, 0.99, 50)
     anomaly, gat_prob = (axis.ravel() for axis in np.meshgrid(places, places))
-    larger = np.maximum(anomaly, gat_prob)
-    chosen = ((anomaly >= 0.5) != (gat_prob >= 0.5)) & (abs(larger - 0.5) > 0.1)
-    new = FusionPredictionCache.from_arrays(anomaly[chosen], gat_prob[chosen], larger[chosen] > 0.5)
+    # The three numbers are one in training, so that the regression gives them the same weight.
+    total = anomaly + gat_prob + np.maximum(anomaly, gat_prob)
+    chosen = ((anomaly >= 0.5) != (gat_prob >= 0.5)) & (abs(total - 1.5) > 0.15)
+    new = FusionPredictionCache.from_arrays(anomaly[chosen], gat_prob[chosen], total[chosen] > 1.5)
     right = {}
     for grid in (0, 10):
         config = override(small_config(seed=seed), {"agent.assumed_grid": grid})
         trained, _ = train_on(apart(seed=seed), config)
         assert trained.reward > 0.999
         right[grid] = np.mean(verdicts(trained, new) == (new.label == 1))
-    assert right[0] < 0.8, "else this test tells nothing"
+    assert right[0] < 0.85, "else this test tells nothing"
     assert right[10] > 0.93
 
 
 def test_windows_outnumber_what_is_assumed() -> None:
-    # The regression sees no more than the larger score, which the label does not follow here.
+    # The regression sees no more than sums, which the label does not follow here.
     scores = each_right_in_half()
     trained, validation = train_on(scores, small_config())
     assert np.mean(verdicts(trained, validation) == (validation.label == 1)) >= 0.97
@@ -67,8 +70,10 @@ def test_expected_rewards_by_hand() -> None:
     wrong = (1 - float(quiet[0])) / 4
     assert 0 < wrong < 0.1
     assert quiet.tolist() == pytest.approx([1 - 4 * wrong] * 3)
-    # VGAE 0, GAT 1: an attack but for the same share, which alphas from .5 on call so.
-    missed, found = wrong - 3 * (1 - wrong), (1 - wrong) - wrong
+    # VGAE 0, GAT 1: two of three numbers are as in an attack, which alphas from .5 on call so.
+    # Log-odds are linear: they are a third of what they are where all three are.
+    attacked = 1 / (1 + (wrong / (1 - wrong)) ** (1 / 3))
+    missed, found = (1 - attacked) - 3 * attacked, attacked - (1 - attacked)
     assert crossed.tolist() == pytest.approx([missed, found, found], abs=2e-3)
     # Called an attack by every alpha: right half of the time, else a false alarm of cost 1.
     assert middle.tolist() == pytest.approx([0.0, 0.0, 0.0], abs=2e-3)
