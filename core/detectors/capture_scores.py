@@ -28,6 +28,9 @@ from core.undisturbed import undisturbed
 UNDECIDED = 0.5
 """Attack probability where no GAT could be trained."""
 
+Normal = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+"""Where clean windows lie, and how far they usually depart from there."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -101,9 +104,8 @@ def deviation_of(
     Args:
         usual: taken instead of the VGAE's own usual spread.
     """
-    own = numbers_of(vgae.component_center), numbers_of(vgae.component_spread)
-    center, spread = normal_of(evidence.components, capture, own)
-    usual = numbers_of(vgae.component_usual) if usual is None else usual
+    center, spread = normal_components(vgae, capture, evidence)
+    usual = _numbers(vgae.component_usual) if usual is None else usual
     return deviation(evidence.components, center, expected_spread(spread, usual))
 
 
@@ -119,9 +121,8 @@ def departure_of(
         usual: taken instead of the GAT's own usual spread.
     """
     assert evidence.log_odds is not None
-    own = numbers_of(gat.odds_center), numbers_of(gat.odds_spread)
-    center, spread = normal_of(evidence.log_odds, capture, own)
-    usual = numbers_of(gat.odds_usual) if usual is None else usual
+    center, spread = normal_odds(gat, capture, evidence)
+    usual = _numbers(gat.odds_usual) if usual is None else usual
     return (evidence.log_odds - center) / expected_spread(spread, usual)
 
 
@@ -134,11 +135,24 @@ def _probability(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> npt.
     return mapping.probability(departure_of(gat, capture, evidence))
 
 
-def normal_of(
+def normal_components(vgae: VGAE, capture: PreparedCapture, evidence: Evidence) -> Normal:
+    """Center (``[C]``, or ``[G, C]`` of each window) and spread of clean windows' errors."""
+    own = _numbers(vgae.component_center), _numbers(vgae.component_spread)
+    return _normal(evidence.components, capture, own)
+
+
+def normal_odds(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> Normal:
+    """Center (one, or ``[G]`` of each window) and spread of clean windows' log-odds."""
+    assert evidence.log_odds is not None
+    own = _numbers(gat.odds_center), _numbers(gat.odds_spread)
+    return _normal(evidence.log_odds, capture, own)
+
+
+def _normal(
     values: npt.NDArray[np.float64],
     capture: PreparedCapture,
-    own: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    own: Normal,
+) -> Normal:
     """Center (of each window, or one for all) and spread of clean windows' ``[G]`` or ``[G, C]``.
 
     Those of the capture's reference windows; where there are none ``own``, the network's of its
@@ -150,5 +164,5 @@ def normal_of(
     return passed_center(values, center, spread), spread
 
 
-def numbers_of(tensor: Tensor) -> npt.NDArray[np.float64]:
+def _numbers(tensor: Tensor) -> npt.NDArray[np.float64]:
     return tensor.double().cpu().numpy()

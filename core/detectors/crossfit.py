@@ -60,11 +60,10 @@ def train_stack(
     final detectors, trained on all captures, take that over, and with profiles those of the folds
     too: one mapping for all, as what a fold says is to be read like what the final detectors say.
     (With a mapping per fold, from what the other folds left out, the one capture that departs most
-    had its clean windows above its fold's threshold. The agent learnt from them to pass over
-    attacks that the final detectors see: on the demo data set fusion lost .07 of F1 against the
-    better single model, three seeds; with one mapping .002.) Without profiles captures of other
-    vehicles depart by much, which a fold that has seen all of them would not tell: there its
-    detectors are calibrated on what the other folds left out.
+    has its clean windows above its fold's threshold. The agent learns from them to pass over
+    attacks that the final detectors see.) Without profiles captures of other vehicles depart by
+    much, which a fold that has seen all of them would not tell: there its detectors are calibrated
+    on what the other folds left out.
 
     Args:
         unfinished: folder that trained networks are kept in until all are, of the same captures,

@@ -13,8 +13,8 @@ from core.detectors.capture_scores import (
     Evidence,
     departure_of,
     deviation_of,
-    normal_of,
-    numbers_of,
+    normal_components,
+    normal_odds,
 )
 from core.detectors.gat import GAT
 from core.detectors.prepare import PreparedCapture
@@ -61,9 +61,7 @@ def calibrate_vgae(vgae: VGAE, preferred: Sequence[Unseen], everything: Sequence
     clean = clean_of(preferred) or clean_of(everything)
     above = []
     for part in clean:
-        model = part.detectors.vgae
-        own = numbers_of(model.component_center), numbers_of(model.component_spread)
-        center, _ = normal_of(part.evidence.components, part.capture, own)
+        center, _ = normal_components(part.detectors.vgae, part.capture, part.evidence)
         above.append((part.evidence.components - center)[part.clean])
     usual = usual_spread(np.concatenate(above))
     distances, experience, attacked = [], [], []
@@ -95,11 +93,8 @@ def calibrate_gat(gat: GAT, preferred: Sequence[Unseen], everything: Sequence[Un
     for part in judged:
         assert part.detectors.gat is not None
         assert part.evidence.log_odds is not None
-        odds = part.evidence.log_odds
-        model = part.detectors.gat
-        own = numbers_of(model.odds_center), numbers_of(model.odds_spread)
-        center, _ = normal_of(odds, part.capture, own)
-        above.append((odds - center)[part.clean])
+        center, _ = normal_odds(part.detectors.gat, part.capture, part.evidence)
+        above.append((part.evidence.log_odds - center)[part.clean])
     usual = usual_spread(np.concatenate(above))
     departures = []
     for part in judged:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import logit
 
 from core.captures.rehearsal import KINDS, WITHHELD
