@@ -24,6 +24,9 @@ SPREAD_FLOOR = 0.05
 """Spread of a log error, or of log-odds, below which a difference counts as noise."""
 TAIL_QUANTILE = 0.99
 """Of clean windows' departures, the spread is measured here too: tails make false alarms."""
+LOWEST_BORDER = float(norm.isf(1e-4))
+"""Usual spreads that an attack departs by at least, with a profile: one clean window in 10,000 does
+if they are normally distributed. How far those of another vehicle go, few captures do not tell."""
 LENIENT_QUANTILE, STRICT_QUANTILE = 0.99, 0.999
 """Share of clean windows, not trained on, that stay below the lowest and the highest threshold."""
 MARGIN = 1.15
@@ -39,23 +42,25 @@ FEW_WINDOWS = 20
 """A stage with fewer clean windows than this has no threshold of its own."""
 
 
-def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
-    """Median and spread of clean windows ``[G, C]``, per column.
+def center_and_spread(values: Floats, tail: bool = False) -> tuple[Floats, Floats]:
+    """Median and scaled median absolute deviation of clean windows ``[G, C]``, per column.
 
-    The spread is the scaled median absolute deviation, or the upper tail's (:func:`tail_spread`)
-    where that is larger. Traffic has beats that most windows know nothing of: with a message sent
-    once a second, one window in twenty departs from the others, again and again. On a real vehicle
-    that it had not seen the GAT took 2 to 5 % of clean windows for attacks, one per beat.
+    Args:
+        tail: the spread is that of the upper tail (:func:`tail_spread`) where that is larger.
+            Traffic has beats that the middle of it knows nothing of: with a message sent once a
+            second, one window in twenty departs from the others, again and again. A classifier that
+            had not seen the vehicle took each of them for an attack.
     """
     center = np.median(values, axis=0)
     spread = 1.4826 * np.median(np.abs(values - center), axis=0)
-    return center, np.maximum(spread, tail_spread(values - center)) + SPREAD_FLOOR
+    if tail:
+        spread = np.maximum(spread, tail_spread(values - center))
+    return center, spread + SPREAD_FLOOR
 
 
 def tail_spread(departures: Floats) -> Floats:
     """``[C]`` spread of the normal distribution with the same upper tail as ``[G, C]``."""
-    tail: Floats = np.quantile(departures, TAIL_QUANTILE, axis=0) / norm.ppf(TAIL_QUANTILE)
-    return tail
+    return np.asarray(np.quantile(departures, TAIL_QUANTILE, axis=0) / norm.ppf(TAIL_QUANTILE))
 
 
 def passed_center(values: Floats, center: npt.ArrayLike, spread: npt.ArrayLike) -> Floats:
@@ -189,11 +194,11 @@ def fit_logistic(
     have no largest likelihood).
 
     With a profile the anomaly score finds what a sure classifier misses: the border is not below
-    the highest threshold that :func:`clean_thresholds` knows. Without one the anomaly score finds
-    little where traffic is mixed, and the border is half way, on a logarithmic scale, between the
-    lowest and the highest threshold. (Half way by the F1 of fusion on held-out training windows. On
-    captures of several kinds of drive, F1 on an attack not seen before rose from .57 to 1.00; on
-    those of one kind it changed by less than .01, either way.)
+    the highest threshold that :func:`clean_thresholds` knows, nor :data:`LOWEST_BORDER`. Without
+    one the anomaly score finds little where traffic is mixed, and the border is half way, on a
+    logarithmic scale, between the lowest and the highest threshold. (Half way by the F1 of fusion
+    on held-out training windows. On captures of several kinds of drive, F1 on an attack not seen
+    before rose from .57 to 1.00; on those of one kind it changed by less than .01, either way.)
 
     Args:
         departure: ``[G]`` of clean and attacked windows.
@@ -204,7 +209,7 @@ def fit_logistic(
     lenient, strict = _bounds(departure[~attacked])
     slope, border = _most_likely(departure, attacked, strict)
     if profiled:
-        return Logistic(slope, max(border, strict))
+        return Logistic(slope, max(border, strict, LOWEST_BORDER))
     return Logistic(slope, half_way(lenient, strict))
 
 

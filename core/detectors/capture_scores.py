@@ -145,13 +145,14 @@ def normal_odds(gat: GAT, capture: PreparedCapture, evidence: Evidence) -> Norma
     """Center (one, or ``[G]`` of each window) and spread of clean windows' log-odds."""
     assert evidence.log_odds is not None
     own = _numbers(gat.odds_center), _numbers(gat.odds_spread)
-    return _normal(evidence.log_odds, capture, own)
+    return _normal(evidence.log_odds, capture, own, tail=True)
 
 
 def _normal(
     values: npt.NDArray[np.float64],
     capture: PreparedCapture,
     own: Normal,
+    tail: bool = False,
 ) -> Normal:
     """Center (of each window, or one for all) and spread of clean windows' ``[G]`` or ``[G, C]``.
 
@@ -159,7 +160,7 @@ def _normal(
     training, the center moved to where the windows before each one seem to lie.
     """
     if len(capture.reference):
-        return center_and_spread(values[capture.reference])
+        return center_and_spread(values[capture.reference], tail)
     center, spread = own
     return passed_center(values, center, spread), spread
 

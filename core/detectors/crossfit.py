@@ -156,7 +156,7 @@ def train_stack(
     odds = [attack_log_odds(gat, graphs) if gat is not None else None for gat in gats]
     for gat, found, part in zip(gats, odds, parts, strict=True):
         if gat is not None and found is not None:
-            center, spread = center_and_spread(found[part[clean[part]]][:, None])
+            center, spread = center_and_spread(found[part[clean[part]]][:, None], tail=True)
             set_buffer(gat.odds_center, center[0])
             set_buffer(gat.odds_spread, spread[0])
 

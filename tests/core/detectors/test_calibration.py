@@ -6,8 +6,10 @@ from hypothesis.extra.numpy import arrays
 
 from core.detectors.calibration import (
     HIGHEST_SHIFT,
+    LOWEST_BORDER,
     MARGIN,
     Logistic,
+    _most_likely,
     anomaly_score,
     center_and_spread,
     clean_thresholds,
@@ -48,25 +50,25 @@ def test_score_is_monotone_and_within_0_and_1(distance: np.ndarray, threshold: f
 
 
 def test_center_and_spread_are_median_and_mad() -> None:
-    # What lies below the median has no part in the upper tail.
-    components = np.array([[-1000.0], [1.0], [2.0], [3.0], [4.0]])
+    components = np.array([[0.0], [1.0], [2.0], [3.0], [1000.0]])
     center, spread = center_and_spread(components)
     assert center == [2.0]
     assert spread == pytest.approx([1.4826 * 1 + 0.05])
 
 
-def test_the_spread_knows_of_a_slow_beat() -> None:
+def test_the_tail_knows_of_a_slow_beat() -> None:
     # One window in twenty-one holds a message sent once a second.
     values = np.random.default_rng(0).normal(0.0, 1.0, (210, 1))
-    _, calm = center_and_spread(values)
+    _, calm = center_and_spread(values, tail=True)
+    assert calm == pytest.approx(center_and_spread(values)[1], abs=0.15)
     values[::21] = 8.0
-    _, beating = center_and_spread(values)
-    assert calm == pytest.approx([1.05], abs=0.15)
-    assert beating == pytest.approx([8.0 / 2.326], rel=0.05)
-    # An outlier in more than a hundred is none: it may be an attack.
+    _, beating = center_and_spread(values, tail=True)
+    assert beating == pytest.approx([8.0 / 2.326 + 0.05], rel=0.02)
+    assert center_and_spread(values)[1] == pytest.approx(calm, abs=0.2)
+    # One window of 210 is no beat: it may be an attack.
     values[::21] = 0.0
     values[7] = 1000.0
-    assert center_and_spread(values)[1] == pytest.approx(calm, abs=0.15)
+    assert center_and_spread(values, tail=True)[1] == pytest.approx(calm, abs=0.2)
 
 
 def test_thresholds_are_a_quantile_and_a_margin() -> None:
@@ -183,10 +185,13 @@ def test_recorded_attacks_say_how_high_thresholds_lie() -> None:
 
 @pytest.mark.parametrize("blind", [0.0, 0.3])
 def test_a_known_mapping_is_found_whatever_the_classifier_is_blind_to(blind: float) -> None:
-    # So steep that hardly a clean window lies beyond the border, which is bounded by those.
-    found = fit_logistic(*drawn(20.0, 0.0, blind))
-    assert found.border == pytest.approx(0.0, abs=0.25)
-    assert found.slope == pytest.approx(20.0, rel=0.4)
+    departure, label = drawn(20.0, 0.0, blind)
+    slope, border = _most_likely(departure, label > 0, around=1.0)
+    assert border == pytest.approx(0.0, abs=0.25)
+    assert slope == pytest.approx(20.0, rel=0.4)
+    # So steep that hardly a clean window lies beyond the border: nor need one of another vehicle.
+    found = fit_logistic(departure, label)
+    assert found == (pytest.approx(slope, rel=0.01), LOWEST_BORDER)
     departure, label = drawn(1.5, 0.0, blind)
     found = fit_logistic(departure, label)
     assert found.slope == pytest.approx(1.5, rel=0.15)
@@ -208,7 +213,7 @@ def test_scores_that_separate_perfectly_have_a_finite_slope() -> None:
     departure = np.concatenate([np.linspace(-1, 1, 500), np.linspace(20, 30, 500)])
     found = fit_logistic(departure, np.repeat([0, 1], 500).astype(np.uint8))
     assert 0.1 < found.slope < 20
-    assert 1.0 <= found.border < 20.0
+    assert LOWEST_BORDER <= found.border < 20.0
 
 
 def test_a_classifier_that_sees_nothing_calls_nothing_an_attack() -> None:
