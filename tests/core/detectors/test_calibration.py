@@ -192,7 +192,7 @@ def test_a_known_mapping_is_found_whatever_the_classifier_is_blind_to(blind: flo
     # So steep that hardly a clean window lies beyond the border: nor need one of another vehicle.
     found = fit_logistic(departure, label)
     assert found == (pytest.approx(slope, rel=0.01), LOWEST_BORDER)
-    departure, label = drawn(1.5, 0.0, blind)
+    departure, label = drawn(1.5, 2.0, blind)
     found = fit_logistic(departure, label)
     assert found.slope == pytest.approx(1.5, rel=0.15)
     assert found.border == MARGIN * np.quantile(departure[label == 0], 0.999)
