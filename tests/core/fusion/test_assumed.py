@@ -30,9 +30,7 @@ def module(scores: FusionPredictionCache, **agent: object) -> FusionLightningMod
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_where_scores_disagree_as_never_before_sum_and_larger_decide(
-    seed: int,
-) -> None:
+def test_where_scores_disagree_as_never_before_sum_and_larger_decide(seed: int) -> None:
     places = np.linspace(0.01, 0.99, 50)
     anomaly, gat_prob = (axis.ravel() for axis in np.meshgrid(places, places))
     # The three numbers are one in training, so that the regression gives them the same weight.
