@@ -287,13 +287,13 @@ class _Job:
             now = time.monotonic()
             new_step = step != self._run.step
             self._count_seconds(now)
-            overall = self._estimate.update(step, fraction)
+            overall = self._estimate.update(step, fraction, self._elapsed(now))
             self._run = replace(
                 self._run,
                 step=step,
                 message=message,
                 fraction=overall,
-                remaining_s=self._estimate.remaining_s(self._elapsed(now)),
+                remaining_s=self._estimate.remaining_s(),
             )
             if not (new_step or fraction >= 1 or now - self._last_progress >= PROGRESS_EVERY_S):
                 return
