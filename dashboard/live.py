@@ -1,5 +1,7 @@
 """A run that is at work: progress, buttons, curves and log, refreshed while it lasts."""
 
+from dataclasses import dataclass
+
 import streamlit as st
 
 from core.jobs.run import INTERRUPTED, QUEUED, Run
@@ -10,7 +12,6 @@ from dashboard.curves import (
     Chart,
     Drained,
     Points,
-    best_so_far,
     draw,
     last_value,
 )
@@ -32,11 +33,10 @@ RANGES = {"All": 0, "Last 100": 100, "Last 20": 20}
 
 
 def run_panel(run: Run) -> None:
-    """Everything about one run; redraws itself every second while the run is active."""
-    every = REFRESH_S if run.active else None
+    """Everything about one run; while it is active, what moves is redrawn every second."""
     # Once per page and not each second: listing and naming hundreds of runs is much of the work.
     others = {r.id: (r, run_label(r)) for r in jobs().runs() if r.id != run.id and r.kind in CURVED}
-    st.fragment(_panel, run_every=every)(run.id, run.active, others)
+    st.fragment(_panel)(run.id, others)
 
 
 def active_runs() -> None:
@@ -77,40 +77,66 @@ def queue_text(run: Run) -> str:
     return f"waiting for its turn on {run.device}: {before} run{'s' * (before != 1)} before it"
 
 
-def _panel(run_id: str, was_active: bool, offered_runs: dict[str, tuple[Run, str]]) -> None:
+@dataclass(frozen=True)
+class Look:
+    """How the curves are to be drawn."""
+
+    smoothing: float
+    log_axis: bool
+    last: int
+    """Epochs shown; 0: all."""
+    frozen: bool
+    beside: dict[str, Run]
+    """Name -> run laid over the curves."""
+
+
+def _panel(run_id: str, offered_runs: dict[str, tuple[Run, str]]) -> None:
     run = jobs().get(run_id)
     if run is None:
         st.error("This run was deleted.", icon=":material/delete:")
         return
-    if was_active and not run.active:
-        # The timer ends, and the rest of the page shows what there is now.
-        st.rerun()
     _header(run)
+    view = _view()
+    look = None if view == LOG else _controls(run, offered_runs)
+    # A fragment of its own: drawing buttons and sliders anew each second costs a browser as much
+    # as drawing the curves does.
+    moving = st.fragment(_moving, run_every=REFRESH_S if run.active else None)
+    moving(run.id, run.state, view, look)
+
+
+def _moving(run_id: str, was: str, view: str, look: Look | None) -> None:
+    """What changes by itself: progress, and curves or log."""
+    run = jobs().get(run_id)
+    if run is None or run.state != was:
+        # Other buttons make sense now; and once a run has ended, the page shows what there is.
+        st.rerun()
+    if run.active:
+        said = queue_text(run) or progress_text(run) or "waiting for its turn"
+        st.progress(min(run.fraction, 1.0), text=said)
     state = drained(run_id)
-    view = _view(state)
-    if view == LOG:
+    if look is None:
         # Not st.code: its highlighter takes a second to load in the browser.
         with st.container(height=360, key="live_log_lines", autoscroll=True):
             st.text("\n".join(state.log) or "nothing said yet")
         return
-    smoothing, log_axis, last, frozen, beside = _controls(run, offered_runs)
+    if view == FOLLOW:
+        view = FUSION if "fusion" in state.columns else DETECTORS
     offered = DETECTOR_CHARTS if view == DETECTORS else FUSION_CHARTS
-    frames = _frozen(run_id, state, offered) if frozen else _frames(state, offered)
+    frames = _frozen(run_id, state, offered) if look.frozen else _frames(state, offered)
     charts = [chart for chart in offered if frames[chart.step]]
     if not charts:
         waits = "Curves appear with the first epoch." if run.active else "No curves were recorded."
         st.info(waits, icon=":material/show_chart:")
         return
     others = {
-        label: _frames(drained(id, ended=not offered_runs[id][0].active), offered)
-        for id, label in beside.items()
+        label: _frames(drained(other.id, ended=not other.active), offered)
+        for label, other in look.beside.items()
     }
-    most = LIVE_POINTS if run.active and not frozen else 0
+    most = LIVE_POINTS if run.active and not look.frozen else 0
     with st.grid(2, min_column_width=330):
         for chart in charts:
-            with st.container():
-                overlay = {label: parts[chart.step] for label, parts in others.items()}
-                _chart(chart, frames[chart.step], smoothing, log_axis, overlay, last, most)
+            overlay = {label: parts[chart.step] for label, parts in others.items()}
+            _chart(chart, frames[chart.step], look, overlay, most)
 
 
 def _frames(state: Drained, charts: tuple[Chart, ...]) -> dict[str, Points]:
@@ -134,10 +160,7 @@ def _header(run: Run) -> None:
                 + (f", took {duration(lasted)}" if run.finished else "")
             )
         control_buttons(run, keys=True)
-    if run.active:
-        said = queue_text(run) or progress_text(run) or "waiting for its turn"
-        st.progress(min(run.fraction, 1.0), text=said)
-    elif run.state == INTERRUPTED:
+    if run.state == INTERRUPTED:
         st.warning(
             f"Interrupted at {percent(run.fraction)}: {plain(run.error)}. What was finished is "
             "kept, and it can go on.",
@@ -148,7 +171,7 @@ def _header(run: Run) -> None:
     ended_buttons(run)
 
 
-def _view(state: Drained) -> str:
+def _view() -> str:
     chosen = st.segmented_control(
         "Show",
         [FOLLOW, DETECTORS, FUSION, LOG],
@@ -156,15 +179,10 @@ def _view(state: Drained) -> str:
         required=True,
         key="live_view",
     )
-    if chosen in (None, FOLLOW):
-        return FUSION if "fusion" in state.columns else DETECTORS
-    return str(chosen)
+    return chosen or FOLLOW
 
 
-def _controls(
-    run: Run, others: dict[str, tuple[Run, str]]
-) -> tuple[float, bool, int, bool, dict[str, str]]:
-    """Smoothing, log axis, epochs shown, whether curves are frozen, runs to lay over them."""
+def _controls(run: Run, others: dict[str, tuple[Run, str]]) -> Look:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         smoothing = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="live_smoothing", width=160)
         shown = st.segmented_control(
@@ -189,8 +207,8 @@ def _controls(
             placeholder="Lay other runs over the curves",
             width=300,
         )
-    labels = {id: f"{others[id][0].dataset} {id[-4:]}" for id in beside}
-    return smoothing, log_axis, RANGES[shown or "All"], frozen, labels
+    named = {f"{others[id][0].dataset} {id[-4:]}": others[id][0] for id in beside}
+    return Look(smoothing, log_axis, RANGES[shown or "All"], frozen, named)
 
 
 CURVED = ("demo", "fusion", "detectors", "cache")
@@ -200,22 +218,18 @@ CURVED = ("demo", "fusion", "detectors", "cache")
 def _chart(
     chart: Chart,
     points: Points,
-    smoothing: float,
-    log_axis: bool,
+    look: Look,
     beside: dict[str, Points],
-    last: int,
     most: int,
 ) -> None:
-    best = best_so_far(chart, points)
-    st.markdown(f"**{chart.title}**" + (f" :gray[{best}]" if best else ""))
     told = {
         name: DASH if (value := last_value(points, metric)) is None else f"{value:.4g}"
         for metric, (name, _) in chart.lines.items()
     }
     st.echarts_chart(
-        draw(chart, points, smoothing, log_axis, beside, last, most),
+        draw(chart, points, look.smoothing, look.log_axis, beside, look.last, most),
         key=f"chart-{chart.step}-{chart.title}",
-        height=260,
+        height=294,
         alt=f"{chart.title} over {len(points['x'])} epochs; last: "
         + ", ".join(f"{name} {value}" for name, value in told.items()),
     )

@@ -79,8 +79,10 @@ def test_undefined_values_are_gaps_and_the_best_is_named():
     state.take([metrics(i + 1, "fusion", epoch=i, gap_closed=v) for i, v in enumerate(values)])
     chart = next(c for c in FUSION_CHARTS if c.best == "gap_closed")
     frame = state.frame("fusion")
-    assert source_of(draw(chart, frame, 0.0, False))["gap_closed"].isna().sum() == 1
+    option = draw(chart, frame, 0.0, False)
+    assert source_of(option)["gap_closed"].isna().sum() == 1
     assert best_so_far(chart, frame) == "best 0.9000 at epoch 2"
+    assert [t["text"] for t in option["title"]] == [chart.title, "best 0.9000 at epoch 2"]
     assert last_value(frame, "gap_closed") == 0.8
     assert last_value({"gap_closed": np.array([0.5, np.nan])}, "gap_closed") == 0.5
     assert last_value(frame, "epsilon") is None
