@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         default="0,1,2",
         metavar="N,N",
-        help="seeds, default %(default)s; where a vehicle or attack is left out, only the first",
+        help="default %(default)s",
     )
     parser.add_argument(
         "--splits",

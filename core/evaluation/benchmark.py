@@ -100,7 +100,7 @@ def benchmark(
 
     Args:
         datasets: folders of split folders, or names of data sets.
-        seeds: of the runs on the folders as given; where something is left out, the first counts.
+        seeds: of all runs.
         workspace: where finished runs and graphs are kept.
         jobs: runs made at the same time, each in a process of its own.
         in_sample: also train the agent on scores of detectors that knew the windows.
@@ -149,8 +149,7 @@ def benchmark(
                     ),
                 )
                 for protocol in protocols
-                # Seeds are for the spread, which one arrangement is enough for.
-                for seed in (seeds if arrangement == GIVEN else seeds[:1])
+                for seed in seeds
                 for left_out, captures in arranged.items()
             ]
     for note in notes:

@@ -105,7 +105,7 @@ def markdown(
         f"Made by `{command}`; the same figures, and more, are in the JSON file beside this one.",
         "",
         *(f"- {name}: {value}" for name, value in about.items()),
-        f"- seeds: {', '.join(map(str, seeds))}; where something is left out, the first only",
+        f"- seeds: {', '.join(map(str, seeds))}",
         "",
         _HOW_TO_READ,
     ]
@@ -132,7 +132,8 @@ and the highest seed. Verdicts are at 0.5; nothing is fitted or chosen on what i
   windows are few); from the lowest lower to the highest upper bound of all seeds. It says how sure
   the figure is on such traffic, not how it would be on another vehicle; a point where fusion is
   never wrong.
-- **over single**: F1 of fusion less that of the better single model, VGAE or GAT; **gap closed**:
+- **over single**: F1 of fusion less that of the better single model, VGAE or GAT, and the lowest
+  that it was with any one seed (beside the model that was better with that seed); **gap closed**:
   the same as share of that model's distance to the oracle (right wherever either is right), where
   that is at least .001.
 - An **attack** is measured on its own windows and the clean ones of the captures that hold it.
@@ -304,8 +305,15 @@ def _score(value: float | None) -> str:
 def _gain(row: Row) -> str:
     if row["gain"] is None:
         return "-"
-    sign = "+" if row["gain"] >= 0 else "−"
-    return f"{sign}{_score(abs(row['gain']))} ({NAMES[row['best_single']]})"
+    name = NAMES[row["best_single"]]
+    if len(row["f1"]) == 1:
+        return f"{_signed(row['gain'])} ({name})"
+    lowest = min(f1["fusion"] - max(f1[single] for single in SINGLES) for f1 in row["f1"].values())
+    return f"{_signed(row['gain'])} ({name}), lowest {_signed(lowest)}"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value >= 0 else '−'}{_score(abs(value))}"
 
 
 def _range(values: Sequence[float | None]) -> str:

@@ -99,7 +99,7 @@ def test_tables_hold_the_figures():
     cells = [cell.strip() for cell in scenario.strip("|").split("|")]
     assert cells[3:] == [
         *(".7000", ".8000", ".5000", ".5000", "**.9000** (.9000–.9000)", "1.0000"),
-        *(".8000–.9900", "+.1000 (GAT)", "50%"),
+        *(".8000–.9900", "+.1000 (GAT), lowest +.0000", "50%"),
     ]
     operation = text.splitlines()[text.splitlines().index(scenario) + 6]
     assert operation.startswith("| **test_01** | .5000 | .7500 |")
