@@ -21,6 +21,8 @@ from dashboard.palette import METHODS
 
 MAX_POINTS = 4000
 """Points of one curve kept in a session; beyond it every second one is dropped."""
+LIVE_POINTS = 300
+"""Epochs of a curve that is drawn anew each second, hardly more than a chart has pixels for."""
 LOG_LINES = 200
 BESIDE = tuple(METHODS[name].color for name in ("fixed_alpha", "stacking", "gat", "oracle", "vgae"))
 """Colours of other runs, in turn."""
@@ -190,7 +192,7 @@ def draw(
     log_axis: bool,
     beside: Mapping[str, Points] | None = None,
     last: int = 0,
-    most: int = 0,
+    live: bool = False,
 ) -> dict[str, Any]:
     """ECharts option of one chart.
 
@@ -198,13 +200,15 @@ def draw(
         points: :meth:`Drained.frame` of the chart's step.
         beside: name -> the same of other runs; the chart's main metric of each is drawn too.
         last: show so many epochs at the end only; 0: all.
-        most: draw so many epochs at most, evenly spaced, and the best and the last one in any
-            case; 0: all.
+        live: the chart is drawn anew each second: with :data:`LIVE_POINTS` epochs at most, evenly
+            spaced, and the best and the last one in any case, and without a zoom, which would not
+            last.
         smoothing: weight of the past in an exponential moving average, 0 (none) to below 1; the
             raw values stay visible, faint.
         log_axis: draw the y axis logarithmically where the chart can be.
     """
     log_axis = log_axis and chart.can_log
+    most = LIVE_POINTS if live else 0
     shown = drawn(points["x"], last)
     values = {name: column[shown] for name, column in points.items()}
     best = _best_row(chart, values)
@@ -252,7 +256,7 @@ def draw(
         source = _side_by_side(source, other)
         series.append(_line({"color": color, "showSymbol": False}, name, column, dashed=True))
         named.append(name)
-    return {
+    option = {
         "animation": False,
         "title": _titles(chart, points),
         "grid": {
@@ -262,7 +266,6 @@ def draw(
             "bottom": 42,
             "outerBoundsMode": "none",
         },
-        "legend": {"top": 32, "left": 0, "right": BEST_WIDTH, "data": named},
         "tooltip": {"trigger": "axis", "valueFormatter": "%.4g"},
         "dataset": {
             "source": pa.table({n: pa.array(c, from_pandas=True) for n, c in source.items()})
@@ -277,15 +280,20 @@ def draw(
             "max": "dataMax",
         },
         "yAxis": {"type": "log" if log_axis else "value", "scale": True, **_axis_name(chart.unit)},
-        # Drag to zoom, which lasts until the next epoch comes: freeze the curves for longer.
-        "toolbox": {
+        "series": series,
+    }
+    # What is not needed is left out: legends and buttons are an eighth of what a chart costs.
+    if len(named) > 1:
+        option["legend"] = {"top": 32, "left": 0, "right": BEST_WIDTH, "data": named}
+    if not live:
+        # Drag to zoom. While epochs come in, each would undo it.
+        option["toolbox"] = {
             "right": 4,
             "top": -6,
             "itemSize": 12,
             "feature": {"dataZoom": {"yAxisIndex": "none"}, "restore": {}},
-        },
-        "series": series,
-    }
+        }
+    return option
 
 
 def _titles(chart: Chart, points: Points) -> list[dict[str, Any]]:

@@ -18,16 +18,14 @@ from dashboard.curves import (
 from dashboard.formatting import DASH, clock, duration, percent, plain
 from dashboard.run_actions import control_buttons, ended_buttons
 
-REFRESH_S = 1.0
+REFRESH_S = 0.8
+"""With what drawing takes, a curve is at most a second behind its run."""
 SESSION_RUNS = 6
 """Runs whose curves one session keeps; more are read again from disk when asked for."""
 MOST_BESIDE = 4
 """Other runs laid over the curves."""
 
 FOLLOW, DETECTORS, FUSION, LOG = "Follow the run", "Detectors", "Fusion", "Log"
-LIVE_POINTS = 300
-"""Epochs of a curve drawn anew each second, hardly more than a chart has pixels for; all of them
-once the curves stand still."""
 RANGES = {"All": 0, "Last 100": 100, "Last 20": 20}
 """Epochs shown."""
 
@@ -132,11 +130,11 @@ def _moving(run_id: str, was: str, view: str, look: Look | None) -> None:
         label: _frames(drained(other.id, ended=not other.active), offered)
         for label, other in look.beside.items()
     }
-    most = LIVE_POINTS if run.active and not look.frozen else 0
+    live = run.active and not look.frozen
     with st.grid(2, min_column_width=330):
         for chart in charts:
             overlay = {label: parts[chart.step] for label, parts in others.items()}
-            _chart(chart, frames[chart.step], look, overlay, most)
+            _chart(chart, frames[chart.step], look, overlay, live)
 
 
 def _frames(state: Drained, charts: tuple[Chart, ...]) -> dict[str, Points]:
@@ -220,14 +218,14 @@ def _chart(
     points: Points,
     look: Look,
     beside: dict[str, Points],
-    most: int,
+    live: bool,
 ) -> None:
     told = {
         name: DASH if (value := last_value(points, metric)) is None else f"{value:.4g}"
         for metric, (name, _) in chart.lines.items()
     }
     st.echarts_chart(
-        draw(chart, points, look.smoothing, look.log_axis, beside, look.last, most),
+        draw(chart, points, look.smoothing, look.log_axis, beside, look.last, live),
         key=f"chart-{chart.step}-{chart.title}",
         height=294,
         alt=f"{chart.title} over {len(points['x'])} epochs; last: "

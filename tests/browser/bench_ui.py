@@ -112,10 +112,10 @@ def measure(
     training = page.url
     # Detectors are trained first, and their curves are live too; then fusion, for hours.
     page.locator(CURVE).first.wait_for()
-    yield "live curve of detectors, behind", spread(curve_lags(page, workspace, training))
+    yield "live curve of detectors, newest epoch", spread(curve_lags(page, workspace, training))
     while not fusion_epochs(workspace, training):
         page.wait_for_timeout(500)
-    yield "live curve of fusion, behind", spread(curve_lags(page, workspace, training))
+    yield "live curve of fusion, behind", spread(epoch_lags(page, workspace, training))
     yield from paints(address, page, large, visits, "while training")
     yield "click, while training", spread(view_changes(training, page, clicks))
     yield "training, its page closed and open", slowdown(page, workspace, training)
@@ -180,7 +180,7 @@ def threshold_moves(address: str, page: Page, moves: int) -> list[float]:
 
 
 def curve_lags(page: Page, workspace: Workspace, address: str, epochs: int = 10) -> list[float]:
-    """Milliseconds from an epoch's line in the run's events until the open page shows it."""
+    """Milliseconds from the newest line in the run's events until the open page shows it."""
     page.goto(address)
     page.locator(CURVE).first.wait_for()
     events = events_of(workspace, address)
@@ -196,6 +196,31 @@ def curve_lags(page: Page, workspace: Workspace, address: str, epochs: int = 10)
             seen = now
         page.wait_for_timeout(30)
     return taken or [float("nan")]
+
+
+def epoch_lags(page: Page, workspace: Workspace, address: str, redraws: int = 30) -> list[float]:
+    """Milliseconds from each epoch's line in the events of a fusion training until the open page
+    shows it: of all epochs, also those that had to wait for the page's timer."""
+    page.goto(address)
+    page.locator(CURVE).first.wait_for()
+    taken: list[float] = []
+    shown = epochs_shown(page)
+    deadline = time.monotonic() + LAGS_S
+    while redraws and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+        now, at = epochs_shown(page), time.time()
+        if now > shown:
+            written = fusion_epochs(workspace, address)[shown:now]
+            taken += [1000 * (at - epoch) for epoch in written]
+            shown, redraws = now, redraws - 1
+    return taken or [float("nan")]
+
+
+def epochs_shown(page: Page) -> int:
+    """So many epochs the first curve on the page has, as its text alternative says."""
+    found = re.search(r"over (\d+) epochs", curve_texts(page)[0])
+    assert found is not None
+    return int(found[1])
 
 
 def curve_texts(page: Page) -> list[str]:

@@ -135,13 +135,13 @@ def test_of_a_long_run_some_epochs_are_drawn_while_it_lasts_the_best_and_the_las
     for epochs in (1001, 1100):
         values = [1.0 if i == 333 else 0.5 for i in range(epochs)]
         state.take([metrics(i + 1, "fusion", epoch=i, val_f1=v) for i, v in enumerate(values)])
-        source = source_of(draw(chart, state.frame("fusion"), 0.0, False, most=300))
+        source = source_of(draw(chart, state.frame("fusion"), 0.0, False, live=True))
         # Every fourth, which those drawn before are among, and two more.
         assert list(source["x"]) == sorted({*range(1, epochs + 1, 4), 334, epochs})
         assert source["val_f1"].max() == 1.0
     whole = source_of(draw(chart, state.frame("fusion"), 0.0, False))
     assert len(whole) == 1100
-    option = draw(chart, state.frame("fusion"), 0.0, False, last=20, most=300)
+    option = draw(chart, state.frame("fusion"), 0.0, False, last=20, live=True)
     some = source_of(option)
     assert list(some["x"]) == list(range(1081, 1101))
     # Of those shown, the best is marked.
@@ -154,3 +154,15 @@ def test_options_without_their_data_are_plain_json():
     for chart in FUSION_CHARTS:
         option = draw(chart, state.frame("fusion"), 0.3, True)
         json.dumps({k: v for k, v in option.items() if k != "dataset"})
+
+
+def test_charts_drawn_anew_each_second_hold_only_what_they_need():
+    state = Drained()
+    state.take([metrics(1, "fusion", epoch=0, val_accuracy=0.5, val_f1=0.5, train_loss=0.1)])
+    of_two, of_one = (c for c in FUSION_CHARTS if c.title in ("Validation accuracy and F1", "Loss"))
+    frame = state.frame("fusion")
+    assert "legend" in draw(of_two, frame, 0.0, False)
+    assert "legend" not in draw(of_one, frame, 0.0, False)
+    assert "legend" in draw(of_one, frame, 0.0, False, {"other": frame})
+    assert "toolbox" in draw(of_one, frame, 0.0, False)
+    assert "toolbox" not in draw(of_one, frame, 0.0, False, live=True)
