@@ -96,7 +96,7 @@ def _panel(run_id: str, offered_runs: dict[str, tuple[Run, str]]) -> None:
     _header(run)
     view = _view()
     look = None if view == LOG else _controls(run, offered_runs)
-    # A fragment of its own: buttons, sliders and lists that someone is about to use stay as they are.
+    # A fragment of its own: buttons and lists that someone is about to use are not drawn anew.
     moving = st.fragment(_moving, run_every=REFRESH_S if run.active else None)
     moving(run.id, run.state, view, look)
 
