@@ -1,5 +1,6 @@
 """Writing files and folders so that a reader sees the old or the new one, never half of it."""
 
+import filecmp
 import hashlib
 import json
 import os
@@ -17,7 +18,8 @@ from core.errors import StorageError
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it takes ``path``'s place when the block succeeds.
 
-    The block may make the temporary path a file or a folder.
+    The block may make the temporary path a file or a folder. A folder that holds the same already
+    stays: of two processes that write it at once, one is not in the way of what the other reads.
 
     Raises:
         StorageError: if the operating system refuses (no space, no permission), or ``path`` is
@@ -71,6 +73,8 @@ def content_hash(path: Path) -> str:
 
 def _replace(temporary: Path, path: Path) -> None:
     if path.is_dir() and temporary.is_dir():
+        if _same(temporary, path):
+            return  # Another process made it meanwhile, and may be reading it.
         # A folder cannot be replaced in one step: the old one leaves first, and is then removed.
         old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-old-"))
         path.replace(old / path.name)
@@ -78,6 +82,16 @@ def _replace(temporary: Path, path: Path) -> None:
         shutil.rmtree(old)
     else:
         temporary.replace(path)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files, byte by byte."""
+    names = [sorted(p.relative_to(folder) for p in folder.rglob("*")) for folder in (one, other)]
+    return names[0] == names[1] and all(
+        filecmp.cmp(one / name, other / name, shallow=False)
+        for name in names[0]
+        if (one / name).is_file()
+    )
 
 
 def _remove(path: Path) -> None:

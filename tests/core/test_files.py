@@ -45,6 +45,25 @@ def test_a_folder_replaces_a_folder_whole(tmp_path):
     assert names(tmp_path) == ["data"]
 
 
+def test_a_folder_that_holds_the_same_stays_for_those_who_read_it(tmp_path):
+    folder = tmp_path / "store"
+
+    def write(content):
+        with atomic_path(folder) as temporary:
+            (temporary / "deep").mkdir(parents=True)
+            (temporary / "deep" / "a.npy").write_bytes(content)
+        return folder.stat().st_ino
+
+    first = write(b"1")
+    assert write(b"1") == first
+    assert write(b"2") != first
+    assert (folder / "deep" / "a.npy").read_bytes() == b"2"
+    (folder / "b.npy").touch()
+    write(b"2")
+    assert not (folder / "b.npy").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
 def test_a_failed_block_leaves_the_old_folder(tmp_path):
     target = tmp_path / "data"
     target.mkdir()
