@@ -299,7 +299,7 @@ def draw(
 def _titles(chart: Chart, points: Points) -> list[dict[str, Any]]:
     """What the chart shows, and its best value so far.
 
-    In the chart: a heading beside it costs the browser half as much as the chart, each second.
+    Drawn by the chart: a heading beside it would be parsed and laid out anew each second.
     """
     quiet = {"fontSize": 12, "fontWeight": "normal", "color": QUIET}
     best = {"text": best_so_far(chart, points), "right": 14, "top": 32, "textStyle": quiet}
