@@ -1,10 +1,12 @@
 """Writing files and folders so that a reader sees the old or the new one, never half of it."""
 
+import errno
 import filecmp
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import StorageError
+
+TRIES = 100
+"""How often a folder is put in its place: others may put theirs there at the same moment."""
 
 
 @contextmanager
@@ -29,8 +34,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     if "\0" in str(path):
         raise StorageError(f"cannot write {str(path)!r}: a name cannot hold a zero byte")
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise StorageError(f"cannot write {path}: it is a device or a pipe, and no file")
+        with suppress(FileNotFoundError):
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise StorageError(f"cannot write {path}: it is a device or a pipe, and no file")
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last: some writers (numpy) choose a format or add an ending by it.
         name = f".{path.stem[:40]}-{os.getpid()}-{os.urandom(4).hex()}{path.suffix}"
@@ -72,26 +79,40 @@ def content_hash(path: Path) -> str:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    if path.is_dir() and temporary.is_dir():
-        if _same(temporary, path):
-            return  # Another process made it meanwhile, and may be reading it.
-        # A folder cannot be replaced in one step: the old one leaves first, and is then removed.
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-old-"))
+    for tries_left in reversed(range(TRIES)):
+        if path.is_dir() and temporary.is_dir():
+            if _same(temporary, path):
+                return  # Another process made it meanwhile, and may be reading it.
+            # A folder cannot be replaced in one step: the old one leaves first.
+            _move_away(path)
+        try:
+            temporary.replace(path)
+            return
+        except OSError as error:
+            # Another process put its own there since we looked.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not tries_left:
+                raise
+
+
+def _move_away(path: Path) -> None:
+    """Remove a folder that another process may remove too: its name is free at once."""
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-old-"))
+    with suppress(FileNotFoundError):
         path.replace(old / path.name)
-        temporary.replace(path)
-        shutil.rmtree(old)
-    else:
-        temporary.replace(path)
+    shutil.rmtree(old)
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, byte by byte."""
-    names = [sorted(p.relative_to(folder) for p in folder.rglob("*")) for folder in (one, other)]
-    return names[0] == names[1] and all(
-        filecmp.cmp(one / name, other / name, shallow=False)
-        for name in names[0]
-        if (one / name).is_file()
-    )
+    """Whether two folders hold the same files, byte by byte; False where one has just gone."""
+    try:
+        names = [sorted(p.relative_to(at) for p in at.rglob("*")) for at in (one, other)]
+        return names[0] == names[1] and all(
+            filecmp.cmp(one / name, other / name, shallow=False)
+            for name in names[0]
+            if (one / name).is_file()
+        )
+    except FileNotFoundError:
+        return False
 
 
 def _remove(path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,41 @@ def test_a_folder_that_holds_the_same_stays_for_those_who_read_it(tmp_path):
     write(b"2")
     assert not (folder / "b.npy").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize("content", [b"1", b"2"], ids=["the same", "another"])
+def test_a_folder_that_appears_at_the_last_moment_is_not_in_the_way(tmp_path, monkeypatch, content):
+    folder = tmp_path / "store"
+    replace, late = Path.replace, []
+
+    def after_another(source, target):
+        if target == folder and not late:
+            late.append(folder.mkdir())
+            (folder / "a.npy").write_bytes(b"1")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", after_another)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        (temporary / "a.npy").write_bytes(content)
+    assert late
+    assert (folder / "a.npy").read_bytes() == content
+    assert names(tmp_path) == ["store"]
+
+
+def test_writers_of_one_folder_side_by_side_leave_a_whole_one(tmp_path):
+    folder = tmp_path / "store"
+
+    def write(number):
+        with atomic_path(folder) as temporary:
+            temporary.mkdir()
+            for name in "abc":
+                (temporary / name).write_text(str(number % 3))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(200)))
+    assert len({(folder / name).read_text() for name in "abc"}) == 1
+    assert names(tmp_path) == ["store"]
 
 
 def test_a_failed_block_leaves_the_old_folder(tmp_path):
