@@ -34,10 +34,10 @@ MARGIN = 1.15
 """Factor on the highest threshold: another vehicle, on another drive, departs somewhat more. Chosen
 by the F1 on cross-fitted windows of training captures."""
 HALF_WAY, MOST_OF_THE_WAY = 0.5, 0.75
-"""Shares of the way from a low border to a high one, without and with a profile; chosen by the F1 of
-fusion on cross-fitted training windows. (With profiles, all the way: .858 on set_04 with an attack
-left out, .937 on hcrl_sa; most of it: .895 and .939. Half way it would be .905 and .940, but with
-1.6 times the false alarms on hcrl_sa.)"""
+"""Shares of the way from a low border to a high one, without and with a profile; chosen by the F1
+of fusion on cross-fitted training windows. (With profiles, all the way: .858 on set_04 with an
+attack left out, .937 on hcrl_sa; most of it: .895 and .939. Half way it would be .905 and .940, but
+with 1.6 times the false alarms on hcrl_sa.)"""
 LOWER_QUANTILES = (0.1, 0.25)
 """Of the windows before a window: they are clean ones even where most are under attack."""
 PASSED_WINDOWS = 10
