@@ -79,27 +79,37 @@ def content_hash(path: Path) -> str:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    for tries_left in reversed(range(TRIES)):
-        if path.is_dir() and temporary.is_dir():
-            if _same(temporary, path):
-                return  # Another process made it meanwhile, and may be reading it.
-            # A folder cannot be replaced in one step: the old one leaves first.
-            _move_away(path)
-        try:
-            temporary.replace(path)
-            return
-        except OSError as error:
-            # Another process put its own there since we looked.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not tries_left:
-                raise
+    left: list[Path] = []
+    try:
+        for tries_left in reversed(range(TRIES)):
+            if path.is_dir() and temporary.is_dir():
+                if _same(temporary, path):
+                    return  # Another process made it meanwhile, and may be reading it.
+                # A folder cannot be replaced in one step: the old one leaves first.
+                left.append(_moved_away(path))
+            try:
+                temporary.replace(path)
+                return
+            except OSError as error:
+                # Another process put its own there since we looked.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not tries_left:
+                    raise
+    except OSError:
+        for old in reversed(left):
+            with suppress(OSError):  # The last one that was there comes back.
+                (old / path.name).replace(path)
+        raise
+    finally:
+        for old in left:
+            shutil.rmtree(old)
 
 
-def _move_away(path: Path) -> None:
-    """Remove a folder that another process may remove too: its name is free at once."""
+def _moved_away(path: Path) -> Path:
+    """Where a folder is now; another process may have been faster, and then nothing is there."""
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-old-"))
     with suppress(FileNotFoundError):
         path.replace(old / path.name)
-    shutil.rmtree(old)
+    return old
 
 
 def _same(one: Path, other: Path) -> bool:

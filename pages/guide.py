@@ -51,8 +51,9 @@ text = st.text_input(
     "Search", key="word", bind="query-params", placeholder="alpha, threshold, ...", max_chars=60
 )
 terms = found(text or "")
-if not terms:
+if terms:
+    # One element: each of them costs the browser some milliseconds before the title is there.
+    st.markdown("\n\n".join(f"**{term}**: {meaning}" for term, meaning in terms.items()))
+else:
     st.info("No such word here. Try a shorter one.", icon=":material/search_off:")
-# One element: each of them costs the browser some milliseconds before the title is there.
-st.markdown("\n\n".join(f"**{term}**: {meaning}" for term, meaning in terms.items()))
 st.page_link(HOME, label="Back to the start", icon=":material/home:")

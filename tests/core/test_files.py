@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,25 @@ def test_a_folder_that_appears_at_the_last_moment_is_not_in_the_way(tmp_path, mo
         (temporary / "a.npy").write_bytes(content)
     assert late
     assert (folder / "a.npy").read_bytes() == content
+    assert names(tmp_path) == ["store"]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one_there(tmp_path, monkeypatch):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "old.npy").touch()
+    replace = Path.replace
+
+    def refused(source, target):
+        if target == folder and (source / "new.npy").exists():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(StorageError, match="Permission denied"), atomic_path(folder) as temporary:
+        temporary.mkdir()
+        (temporary / "new.npy").touch()
+    assert names(folder) == ["old.npy"]
     assert names(tmp_path) == ["store"]
 
 
