@@ -81,19 +81,15 @@ def content_hash(path: Path) -> str:
 def _replace(temporary: Path, path: Path) -> None:
     left: list[Path] = []
     try:
-        for tries_left in reversed(range(TRIES)):
+        for _ in range(TRIES):
             if path.is_dir() and temporary.is_dir():
                 if _same(temporary, path):
                     return  # Another process made it meanwhile, and may be reading it.
                 # A folder cannot be replaced in one step: the old one leaves first.
                 left.append(_moved_away(path))
-            try:
-                temporary.replace(path)
+            if _took_its_place(temporary, path):
                 return
-            except OSError as error:
-                # Another process put its own there since we looked.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not tries_left:
-                    raise
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
     except OSError:
         for old in reversed(left):
             with suppress(OSError):  # The last one that was there comes back.
@@ -102,6 +98,17 @@ def _replace(temporary: Path, path: Path) -> None:
     finally:
         for old in left:
             shutil.rmtree(old)
+
+
+def _took_its_place(temporary: Path, path: Path) -> bool:
+    """False where another process put a folder of its own there since we looked."""
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _moved_away(path: Path) -> Path:
