@@ -21,8 +21,8 @@ from dashboard.palette import METHODS
 
 MAX_POINTS = 4000
 """Points of one curve kept in a session; beyond it every second one is dropped."""
-LIVE_POINTS = 300
-"""Epochs of a curve that is drawn anew each second, hardly more than a chart has pixels for."""
+LIVE_POINTS = 150
+"""Epochs of a curve that is drawn anew each second: one for every few pixels of a chart."""
 LOG_LINES = 200
 BESIDE = tuple(METHODS[name].color for name in ("fixed_alpha", "stacking", "gat", "oracle", "vgae"))
 """Colours of other runs, in turn."""
@@ -101,10 +101,10 @@ FUSION_CHARTS = (
     ),
     Chart(
         "fusion",
-        "Alpha, mean and spread",
-        {"alpha_mean": ("mean", EXTRA)},
+        "Alpha and exploration",
+        {"epsilon": ("epsilon", TRAIN), "alpha_mean": ("alpha, mean and spread", EXTRA)},
         band=("alpha_mean", "alpha_std"),
-        unit="alpha",
+        unit="alpha, epsilon",
     ),
     Chart(
         "fusion",
@@ -114,7 +114,6 @@ FUSION_CHARTS = (
         unit="share",
     ),
     Chart("fusion", "Loss", {"train_loss": ("training", TRAIN)}, can_log=True, unit="loss"),
-    Chart("fusion", "Exploration (epsilon)", {"epsilon": ("epsilon", EXTRA)}, unit="share"),
 )
 
 

@@ -94,8 +94,9 @@ def _panel(run_id: str, offered_runs: dict[str, tuple[Run, str]]) -> None:
         st.error("This run was deleted.", icon=":material/delete:")
         return
     _header(run)
-    view = _view()
-    look = None if view == LOG else _controls(run, offered_runs)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        view = _view()
+        look = None if view == LOG else _controls(run, offered_runs)
     # A fragment of its own: buttons and lists that someone is about to use are not drawn anew.
     moving = st.fragment(_moving, run_every=REFRESH_S if run.active else None)
     moving(run.id, run.state, view, look)
@@ -180,19 +181,20 @@ def _view() -> str:
 
 
 def _controls(run: Run, others: dict[str, tuple[Run, str]]) -> Look:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        smoothing = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="live_smoothing", width=160)
+    frozen = run.active and st.toggle(
+        "Freeze",
+        key="live_freeze",
+        help="Holds the curves still, so that a zoom stays; the run goes on.",
+    )
+    if not frozen:
+        st.session_state.pop("frozen", None)
+    # In a popover: on the page, they would be gone through anew with each redraw of the curves.
+    with st.popover("Curves", icon=":material/tune:"):
+        smoothing = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="live_smoothing")
         shown = st.segmented_control(
             "Epochs", list(RANGES), default="All", required=True, key="live_range"
         )
         log_axis = st.toggle("Log scale for losses", key="live_log")
-        frozen = run.active and st.toggle(
-            "Freeze",
-            key="live_freeze",
-            help="Holds the curves still, so that a zoom stays; the run goes on.",
-        )
-        if not frozen:
-            st.session_state.pop("frozen", None)
         kept = [id for id in st.session_state.get("live_beside", []) if id in others]
         st.session_state["live_beside"] = kept
         beside = st.multiselect(
@@ -202,7 +204,6 @@ def _controls(run: Run, others: dict[str, tuple[Run, str]]) -> Look:
             format_func=lambda id: others[id][1],
             max_selections=MOST_BESIDE,
             placeholder="Lay other runs over the curves",
-            width=300,
         )
     named = {f"{others[id][0].dataset} {id[-4:]}": others[id][0] for id in beside}
     return Look(smoothing, log_axis, RANGES[shown or "All"], frozen, named)

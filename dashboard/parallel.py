@@ -19,7 +19,19 @@ MOST_SETTINGS = 8
 
 
 def parallel_section(runs: Sequence[Run], workspace: Workspace) -> None:
-    """One line per finished run across the settings that differ and the outcomes."""
+    """One line per finished run across the settings that differ and the outcomes, when unfolded."""
+    folder = st.expander(
+        "**Settings and outcomes of finished runs**",
+        icon=":material/ssid_chart:",
+        key="outcomes",
+        bind="query-params",
+    )
+    if folder.open:
+        with folder:
+            _chart(runs, workspace)
+
+
+def _chart(runs: Sequence[Run], workspace: Workspace) -> None:
     table = run_table(runs, workspace)
     if len(table) < 2:
         st.caption("Appears with the second finished fusion run.")

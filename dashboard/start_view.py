@@ -6,7 +6,7 @@ import streamlit as st
 from core.config import PROTOCOLS, FusionConfig, create_fusion_config, override
 from core.jobs.tasks import start
 from dashboard.again import differences, settings_of_run
-from dashboard.context import TRAINING, friendly_errors, jobs, pick_dataset, workspace
+from dashboard.context import DATASETS, TRAINING, friendly_errors, jobs, pick_dataset, workspace
 from dashboard.formatting import code
 from dashboard.forms import forget_settings, settings_form
 
@@ -14,30 +14,50 @@ CLONE = "clone"
 """Part of the address: the run whose settings the form begins with."""
 
 
-def start_section() -> None:
-    """Data set, protocol, settings, and the buttons that start a run with them."""
-    with friendly_errors():
-        cloned = _cloned()
-        with st.container(horizontal=True):
-            dataset = pick_dataset()
-            protocol = st.selectbox(
-                "Protocol",
-                PROTOCOLS,
-                key="protocol",
-                help="commissioned: the first windows of a test capture set its vehicle's profile, "
-                "without labels. zero-shot: nothing is known of the test vehicle.",
-            )
-        base = override(
-            cloned or create_fusion_config(dataset),
-            {
-                "data.dataset": dataset,
-                "data.detector.protocol": protocol,
-                # Where an earlier run began is no business of a new one.
-                "training.resume_from": "",
-            },
+def start_section(folded: bool) -> None:
+    """Data set, protocol, settings, and the buttons that start a run with them.
+
+    Args:
+        folded: begin with the heading only, as while a run is watched: what is not drawn is not
+            gone through with each redraw of the curves. Settings to clone unfold it.
+    """
+    asked = st.query_params.get(CLONE, "")
+    # By name, so that it begins anew with other settings, and when a run starts or ends.
+    start = st.expander(
+        "**Start a run**",
+        expanded=bool(asked) or not folded,
+        icon=":material/add_circle:",
+        key=f"start-{asked or ('folded' if folded else 'open')}",
+        on_change="rerun",
+    )
+    if start.open:
+        with start, friendly_errors():
+            _whole_form()
+
+
+def _whole_form() -> None:
+    cloned = _cloned()
+    with st.container(horizontal=True):
+        dataset = pick_dataset()
+        protocol = st.selectbox(
+            "Protocol",
+            PROTOCOLS,
+            key="protocol",
+            help="commissioned: the first windows of a test capture set its vehicle's profile, "
+            "without labels. zero-shot: nothing is known of the test vehicle.",
         )
-        # A fragment: a changed setting redraws the form and nothing else of the page.
-        st.fragment(_form)(base, cloned is not None)
+    base = override(
+        cloned or create_fusion_config(dataset),
+        {
+            "data.dataset": dataset,
+            "data.detector.protocol": protocol,
+            # Where an earlier run began is no business of a new one.
+            "training.resume_from": "",
+        },
+    )
+    # A fragment: a changed setting redraws the form and nothing else of the page.
+    st.fragment(_form)(base, cloned is not None)
+    st.page_link(DATASETS, label="Import your own captures", icon=":material/upload:")
 
 
 def _cloned() -> FusionConfig | None:

@@ -4,7 +4,6 @@ import streamlit as st
 
 from dashboard.context import (
     COMPARISON,
-    DATASETS,
     POLICY,
     jobs,
     pick_run,
@@ -30,9 +29,7 @@ if run is not None:
 elif not st.query_params.get("run"):
     st.info("No runs yet. Start one below.", icon=":material/model_training:")
 
-st.subheader("Start a run")
-start_section()
-st.page_link(DATASETS, label="Import your own captures", icon=":material/upload:")
+start_section(folded=run is not None and run.active)
 
 runs = jobs().runs()
 if sum(run.active for run in runs) > 1:
@@ -42,6 +39,4 @@ if sum(run.active for run in runs) > 1:
 
 st.subheader("All runs")
 runs_section(runs, workspace())
-
-st.subheader("Settings and outcomes of finished runs")
 parallel_section(runs, workspace())

@@ -136,8 +136,8 @@ def test_of_a_long_run_some_epochs_are_drawn_while_it_lasts_the_best_and_the_las
         values = [1.0 if i == 333 else 0.5 for i in range(epochs)]
         state.take([metrics(i + 1, "fusion", epoch=i, val_f1=v) for i, v in enumerate(values)])
         source = source_of(draw(chart, state.frame("fusion"), 0.0, False, live=True))
-        # Every fourth, which those drawn before are among, and two more.
-        assert list(source["x"]) == sorted({*range(1, epochs + 1, 4), 334, epochs})
+        # Every eighth, which those drawn before are among, and two more.
+        assert list(source["x"]) == sorted({*range(1, epochs + 1, 8), 334, epochs})
         assert source["val_f1"].max() == 1.0
     whole = source_of(draw(chart, state.frame("fusion"), 0.0, False))
     assert len(whole) == 1100
