@@ -18,7 +18,7 @@ from dashboard.curves import (
 from dashboard.formatting import DASH, clock, duration, percent, plain
 from dashboard.run_actions import control_buttons, ended_buttons
 
-REFRESH_S = 0.8
+REFRESH_S = 0.82
 """With what drawing takes, a curve is at most a second behind its run."""
 SESSION_RUNS = 6
 """Runs whose curves one session keeps; more are read again from disk when asked for."""

@@ -12,6 +12,8 @@ from dashboard.forms import forget_settings, settings_form
 
 CLONE = "clone"
 """Part of the address: the run whose settings the form begins with."""
+START = "start"
+"""Part of the address: the form is what the page is opened for."""
 
 
 def start_section(folded: bool) -> None:
@@ -19,9 +21,9 @@ def start_section(folded: bool) -> None:
 
     Args:
         folded: begin with the heading only, as while a run is watched: what is not drawn is not
-            gone through with each redraw of the curves. Settings to clone unfold it.
+            gone through with each redraw of the curves. An address can ask for the form.
     """
-    asked = st.query_params.get(CLONE, "")
+    asked = st.query_params.get(CLONE, "") or st.query_params.get(START, "")
     # By name, so that it begins anew with other settings, and when a run starts or ends.
     start = st.expander(
         "**Start a run**",

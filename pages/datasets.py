@@ -25,6 +25,7 @@ from dashboard.datasets_view import cache_cards, import_form, preview, upload_fo
 from dashboard.disk import disk_section
 from dashboard.live import active_runs
 from dashboard.profiles_view import profiles_section
+from dashboard.start_view import START
 
 st.title("Data sets and caches")
 st.dataframe(overview(workspace()), hide_index=True)
@@ -60,7 +61,12 @@ with friendly_errors():
 st.subheader("Prediction cache")
 st.caption("Both detectors' scores of every window: what the fusion agent learns from.")
 cache_cards(dataset, jobs())
-st.page_link(TRAINING, label="Train fusion on it", icon=":material/model_training:")
+st.page_link(
+    TRAINING,
+    label="Train fusion on it",
+    icon=":material/model_training:",
+    query_params={START: "open"},
+)
 
 st.subheader("Known vehicles")
 with friendly_errors():

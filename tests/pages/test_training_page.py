@@ -76,6 +76,26 @@ def test_a_clone_of_no_run_begins_with_the_preset(open_page, workspace, run_id):
     assert "are not known" in said(app)
 
 
+def test_while_a_run_is_watched_the_form_is_folded_until_asked_for(open_page, workspace, pipeline):
+    app = open_page("training")
+    app.button(key="start-fusion").click().run()
+    field = "setting-training.max_epochs"
+    assert field not in {widget.key for widget in app.number_input}
+    run_id = registry(workspace).runs()[0].id
+    for asked in ({"start": "open"}, {"clone": run_id}):
+        app = open_page("training", run=run_id, **asked)
+        assert app.number_input(key=field).value
+
+
+def test_settings_and_outcomes_are_drawn_when_unfolded_and_have_an_address(open_page, workspace):
+    write_run(workspace)
+    with_settings(workspace, OTHER)
+    drawn = "One line is one run"
+    assert drawn not in said(open_page("training"))
+    with_settings(workspace, "20260304-120000-cafe")
+    assert drawn in said(open_page("training", outcomes="true"))
+
+
 def test_an_interrupted_run_says_so_and_goes_on(open_page, workspace, pipeline):
     folder = with_settings(workspace, training={"max_epochs": 9})
     run = dataclasses.replace(load_manifest(folder), state=INTERRUPTED, fraction=0.4, error="ended")
