@@ -281,7 +281,7 @@ def draw(
         "yAxis": {"type": "log" if log_axis else "value", "scale": True, **_axis_name(chart.unit)},
         "series": series,
     }
-    # What is not needed is left out: legends and buttons are an eighth of what a chart costs.
+    # What is not needed is left out: every part of a chart is made anew with each redraw.
     if len(named) > 1:
         option["legend"] = {"top": 32, "left": 0, "right": BEST_WIDTH, "data": named}
     if not live:

@@ -189,7 +189,8 @@ def _controls(run: Run, others: dict[str, tuple[Run, str]]) -> Look:
     if not frozen:
         st.session_state.pop("frozen", None)
     # In a popover: on the page, they would be gone through anew with each redraw of the curves.
-    with st.popover("Curves", icon=":material/tune:"):
+    looks = "Smoothing, epochs shown, scale, and other runs laid over the curves."
+    with st.popover("Curves", icon=":material/tune:", help=looks):
         smoothing = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="live_smoothing")
         shown = st.segmented_control(
             "Epochs", list(RANGES), default="All", required=True, key="live_range"
