@@ -20,14 +20,14 @@ MOST_SETTINGS = 8
 
 def parallel_section(runs: Sequence[Run], workspace: Workspace) -> None:
     """One line per finished run across the settings that differ and the outcomes, when unfolded."""
-    folder = st.expander(
+    section = st.expander(
         "**Settings and outcomes of finished runs**",
         icon=":material/ssid_chart:",
         key="outcomes",
         bind="query-params",
     )
-    if folder.open:
-        with folder:
+    if section.open:
+        with section:
             _chart(runs, workspace)
 
 

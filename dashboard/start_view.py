@@ -25,15 +25,15 @@ def start_section(folded: bool) -> None:
     """
     asked = st.query_params.get(CLONE, "") or st.query_params.get(START, "")
     # By name, so that it begins anew with other settings, and when a run starts or ends.
-    start = st.expander(
+    section = st.expander(
         "**Start a run**",
         expanded=bool(asked) or not folded,
         icon=":material/add_circle:",
         key=f"start-{asked or ('folded' if folded else 'open')}",
         on_change="rerun",
     )
-    if start.open:
-        with start, friendly_errors():
+    if section.open:
+        with section, friendly_errors():
             _whole_form()
 
 
