@@ -252,42 +252,41 @@ def slowdown(page: Page, workspace: Workspace, training: str) -> dict[str, float
     over turns, each beside the closed ones just before and after it: other work on the machine
     comes and goes.
     """
-    rates: dict[str, list[float]] = {"closed": [], "open": [], "watched": []}
+    closed: list[float] = []
+    lost: dict[str, list[float]] = {"open": [], "watched": []}
+    redraws = []
 
-    def take(state: str) -> None:
+    def rate() -> float:
         start = time.time()
         time.sleep(TURN_S)
         times = [at for at in fusion_epochs(workspace, training) if at >= start]
-        rates[state].append((len(times) - 1) / (times[-1] - times[0]))
+        return (len(times) - 1) / (times[-1] - times[0])
 
-    def slower(state: str, first: int) -> float:
-        closed = rates["closed"]
-        beside = [(closed[i] + closed[i + 1]) / 2 for i in range(first, 2 * TURNS, 2)]
-        pairs = zip(rates[state], beside, strict=True)
-        return 100 * statistics.median(1 - rate / other for rate, other in pairs)
+    def compare(state: str, shown: float) -> None:
+        closed.append(rate())
+        lost[state].append(1 - shown / statistics.mean(closed[-2:]))
 
-    redraws = []
-    take("closed")
+    closed.append(rate())
     for _ in range(TURNS):
         page.goto(training)
         page.locator(CURVE).first.wait_for()
         page.wait_for_timeout(2000)  # What a page costs once is not what an open one costs.
-        take("open")
+        shown = rate()
         page.goto("about:blank")
         page.wait_for_timeout(2000)
-        take("closed")
+        compare("open", shown)
         with watching(training) as watcher:
             time.sleep(2)
             before = watcher.redrawn
-            take("watched")
+            shown = rate()
             redraws.append((watcher.redrawn - before) / TURN_S)
             if watcher.error:
                 raise RuntimeError(f"the watched page failed: {watcher.error}")
-        take("closed")
+        compare("watched", shown)
     return {
-        "closed_epochs_per_s": statistics.median(rates["closed"]),
-        "slower_percent": slower("open", 0),
-        "slower_percent_by_server": slower("watched", 1),
+        "closed_epochs_per_s": statistics.median(closed),
+        "slower_percent": 100 * statistics.median(lost["open"]),
+        "slower_percent_by_server": 100 * statistics.median(lost["watched"]),
         "redraws_per_s": statistics.median(redraws),
     }
 
