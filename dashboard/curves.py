@@ -214,23 +214,25 @@ def draw(
     mark = None if best is None else _mark(chart, values, best)
     data: Points = {"x": values["x"]}
     series: list[dict[str, Any]] = []
+    named = []
     for metric, (name, color) in chart.lines.items():
-        for column, raw in values.items():
-            part = column.removeprefix(metric)
-            if not column.startswith(metric) or (part and not part.startswith(" ")):
-                continue
+        leads = leading(values, metric)
+        if leads:
+            named.append(name + leads.removeprefix(metric))
+        for column in columns_of(values, metric):
+            raw, part = values[column], column.removeprefix(metric)
             known = np.isfinite(raw)
             data[column] = np.where(known & (raw > 0), raw, np.nan) if log_axis else raw
             style = {"color": color, "showSymbol": int(known.sum()) < 2}
             marked = {"markPoint": mark} if mark and column == chart.best else {}
-            if smoothing > 0 and not part:
+            if smoothing > 0 and column == leads:
                 smooth = f"{column} smooth"
                 mean = pd.Series(data[column]).ewm(alpha=1 - smoothing).mean().to_numpy()
                 data[smooth] = np.where(known, mean, np.nan)
-                series.append(_line(style, name, smooth))
-                series.append(_line(style, f"{name}, raw", column, opacity=0.25) | marked)
+                series.append(_line(style, name + part, smooth))
+                series.append(_line(style, f"{name + part}, raw", column, opacity=0.25) | marked)
             else:
-                opacity = 0.3 if part else 1.0
+                opacity = 1.0 if column == leads else 0.3
                 series.append(_line(style, name + part, column, opacity=opacity) | marked)
     if chart.band and set(chart.band) <= set(values):
         mean, spread = (values[column] for column in chart.band)
@@ -242,7 +244,6 @@ def draw(
         series.append({**hidden, **shade, "name": "± std", "encode": {"x": "x", "y": "width"}})
     rows = drawn(values["x"], 0, most, best)
     source = {name: column[rows] for name, column in data.items()}
-    named = [name for name, _ in chart.lines.values()]
     others = {
         name: frame
         for name, frame in (beside or {}).items()
@@ -340,6 +341,18 @@ def best_so_far(chart: Chart, points: Points) -> str:
     if row is None:
         return ""
     return f"best {points[chart.best][row]:.4f} at epoch {points['x'][row]:.0f}"
+
+
+def columns_of(points: Points, metric: str) -> list[str]:
+    """The columns of a metric and of its parts (``val_loss fold 2``), in the order they came."""
+    return [name for name in points if name == metric or name.startswith(f"{metric} ")]
+
+
+def leading(points: Points, metric: str) -> str:
+    """The column of a metric that is drawn strongly: its own; before it has one, that of the part
+    that came last. Empty where there is none."""
+    columns = columns_of(points, metric)
+    return metric if metric in columns else columns[-1] if columns else ""
 
 
 def last_value(points: Points, metric: str) -> float | None:

@@ -14,6 +14,7 @@ from dashboard.curves import (
     Points,
     draw,
     last_value,
+    leading,
 )
 from dashboard.formatting import DASH, clock, duration, percent, plain
 from dashboard.run_actions import control_buttons, ended_buttons
@@ -221,10 +222,11 @@ def _chart(
     beside: dict[str, Points],
     live: bool,
 ) -> None:
-    told = {
-        name: DASH if (value := last_value(points, metric)) is None else f"{value:.4g}"
-        for metric, (name, _) in chart.lines.items()
-    }
+    told = {}
+    for metric, (name, _) in chart.lines.items():
+        column = leading(points, metric) or metric
+        value = last_value(points, column)
+        told[name + column.removeprefix(metric)] = DASH if value is None else f"{value:.4g}"
     st.echarts_chart(
         draw(chart, points, look.smoothing, look.log_axis, beside, look.last, live),
         key=f"chart-{chart.step}-{chart.title}",

@@ -44,6 +44,26 @@ def test_parts_of_a_step_have_columns_of_their_own():
     assert names == ["held out", "held out fold 1"]
 
 
+def test_before_the_last_training_the_newest_fold_is_drawn_strongly_and_named() -> None:
+    state = Drained()
+    for fold in (1, 2):
+        said = {"train_loss": 2.0, "val_loss": 3.0}
+        state.take([metrics(2 * fold + i, f"vgae fold {fold}", epoch=i, **said) for i in range(2)])
+
+    def drawn_strongly() -> list[str]:
+        option = draw(DETECTOR_CHARTS[0], state.frame("vgae"), 0.0, False)
+        strong = [s["name"] for s in option["series"] if s["lineStyle"]["opacity"] == 1]
+        assert option["legend"]["data"] == strong
+        return strong
+
+    assert drawn_strongly() == ["training fold 2", "held out fold 2"]
+    smooth = draw(DETECTOR_CHARTS[0], state.frame("vgae"), 0.5, False)
+    assert smooth["legend"]["data"] == ["training fold 2", "held out fold 2"]
+    assert "held out fold 2, raw" in [s["name"] for s in smooth["series"]]
+    state.take([metrics(9, "vgae", epoch=0, train_loss=1.0, val_loss=1.5)])
+    assert drawn_strongly() == ["training", "held out"]
+
+
 def test_memory_of_a_session_is_bounded():
     state = Drained()
     state.take([metrics(i + 1, "fusion", epoch=i, train_loss=0.0) for i in range(3 * MAX_POINTS)])
@@ -99,7 +119,8 @@ def test_another_run_is_laid_beside_with_its_own_epochs():
     assert list(source["x"]) == [1, 2, 3]
     np.testing.assert_array_equal(source["val_f1"], [0.5, 0.6, np.nan])
     np.testing.assert_array_equal(source["beside other"], [0.7, 0.8, 0.9])
-    assert option["legend"]["data"] == ["accuracy", "F1", "other"]
+    # Accuracy was never told: there is nothing to explain in the legend.
+    assert option["legend"]["data"] == ["F1", "other"]
 
 
 def test_alpha_is_drawn_with_a_band_of_its_spread():
